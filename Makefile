@@ -1,0 +1,46 @@
+# Everything that a person or a machine does with this repository. `make help` lists it.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/portal-gateway: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/portal-gateway
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.PHONY: demo
+demo: $(BIN)/portal-gateway ## a sample work-order system behind the gateway, with links to click; Ctrl-C ends it
+	@$(BIN)/portal-gateway demo
+
+.PHONY: system
+system:
+	@sh tests/install-system-packages
+
+.PHONY: test
+test: system $(VENV)/.test ## every test (starts its own Redis, PostgreSQL, mail server and Chromium)
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.test ## ruff and mypy --strict, both clean
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: system $(VENV)/.test ## the figures of docs/performance.md (takes some minutes)
+	$(BIN)/python -m tests.bench
+
+.PHONY: clean
+clean: ## remove what the targets above made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,7 @@
+"""What a link is, and who may use it: plain values, no I/O.
+
+model    the link as the rules see it, and as its owner sees it
+routes   what may pass, as a table of rows, and which row a request meets
+verdict  the closed list of reasons, and what a decision is
+rules    the decision: facts in, verdict out
+"""

@@ -1,0 +1,122 @@
+"""Every metric of the program, by its name. No label ever holds a token, an id or an address."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+# Seconds. A request in an open session takes around a millisecond; a visitor waits for seconds.
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def program_version() -> str:
+    """The installed version of this program."""
+    try:
+        return version("portal-gateway")
+    except PackageNotFoundError:
+        return "0"
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests_total = Counter(
+            "portal_requests_total",
+            "Decisions, by what was decided, why, and what the request wanted to do.",
+            ["decision", "reason", "action"],
+            registry=registry,
+        )
+        self.request_duration_seconds = Histogram(
+            "portal_request_duration_seconds",
+            "From the request's header to the last byte of the answer.",
+            ["action"],
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self.requests_in_flight = Gauge(
+            "portal_requests_in_flight", "Requests that are being served.", registry=registry
+        )
+        self.upstream_duration_seconds = Histogram(
+            "portal_upstream_duration_seconds",
+            "From sending a request to the header of the backend's answer.",
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self.upstream_responses_total = Counter(
+            "portal_upstream_responses_total",
+            "Answers of the backend, by the class of their status.",
+            ["code_class"],
+            registry=registry,
+        )
+        self.upstream_errors_total = Counter(
+            "portal_upstream_errors_total",
+            "Requests that the backend did not answer.",
+            ["kind"],
+            registry=registry,
+        )
+        self.websockets_open = Gauge(
+            "portal_websockets_open", "Open WebSockets.", registry=registry
+        )
+        self.sessions_opened_total = Counter(
+            "portal_sessions_opened_total", "Sessions opened.", ["link_type"], registry=registry
+        )
+        self.gate_attempts_total = Counter(
+            "portal_gate_attempts_total",
+            "Tries at the gates: passed, failed, throttled or unavailable.",
+            ["gate", "result"],
+            registry=registry,
+        )
+        self.link_lookups_total = Counter(
+            "portal_link_lookups_total",
+            "Where links were found: memory, redis, database, absent.",
+            ["source"],
+            registry=registry,
+        )
+        self.links = Gauge("portal_links", "Links, by status.", ["status"], registry=registry)
+        self.journal_pending_entries = Gauge(
+            "portal_journal_pending_entries",
+            "Entries in the journal that the database does not hold yet.",
+            registry=registry,
+        )
+        self.journal_entries_total = Counter(
+            "portal_journal_entries_total", "Entries written to the journal.", registry=registry
+        )
+        self.invalidation_lag_seconds = Histogram(
+            "portal_invalidation_lag_seconds",
+            "From a change's commit to the moment when this process knew of it.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+            registry=registry,
+        )
+        self.store_errors_total = Counter(
+            "portal_store_errors_total",
+            "Times that a store could not be asked or written.",
+            ["store"],
+            registry=registry,
+        )
+        self.dependency_up = Gauge(
+            "portal_dependency_up",
+            "Whether a part answered when it was last asked (1) or not (0).",
+            ["dependency"],
+            registry=registry,
+        )
+        self.config_last_reload_successful = Gauge(
+            "portal_config_last_reload_successful",
+            "Whether the settings that were last read are in force.",
+            registry=registry,
+        )
+        self.config_last_reload_successful.set(1)
+        build_info = Gauge(
+            "portal_build_info", "The program's version.", ["version"], registry=registry
+        )
+        build_info.labels(version=program_version()).set(1)
+
+    def render(self) -> bytes:
+        """The Prometheus text format of everything measured."""
+        return generate_latest(self.registry)

@@ -1,0 +1,9 @@
+"""What is known about a request before anything is decided: pure functions of what was sent.
+
+client_ip  the visitor's address, past the proxies that are trusted
+path       the one parse of the request's target; what is ambiguous is refused
+host       the one parse of `Host`
+origin     whether an unsafe request comes from a page of this host
+agent      what the headers say of the client: a navigation, a prefetch, a known bot
+scope      all of it in one value
+"""

@@ -1,0 +1,38 @@
+"""All that is known about one request, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.links.model import IPAddress
+from gateway.request.path import PortalPath, Target
+
+
+@dataclass(slots=True)
+class Scope:
+    """What the request says, parsed once.
+
+    `host` is normalised (lower case, no default port); `scheme` is what the visitor uses;
+    `now` is in seconds since the epoch and stays the same for the whole decision.
+    `is_upgrade` is true for a WebSocket handshake alone (RFC 6455 section 4.1).
+    """
+
+    request_id: str
+    now: float
+    method: str
+    target: Target
+    portal: PortalPath | None
+    scheme: str
+    host: str
+    address: IPAddress
+    user_agent: str
+    is_navigation: bool
+    is_prefetch: bool
+    is_bot: bool
+    is_upgrade: bool
+    origin_holds: bool
+
+    @property
+    def origin(self) -> str:
+        """The origin that this request went to."""
+        return f"{self.scheme}://{self.host}"

@@ -1,0 +1,180 @@
+"""The house: an import leads down the stairs, and what is pure stays pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The floors, from the ground up. Within a floor that is a list, a room may use those before it.
+FLOORS: list[list[str]] = [
+    [
+        "gateway.links.verdict",
+        "gateway.errors",
+        "gateway.links",
+        "gateway.request",
+        "config.values",
+        "config.models",
+    ],
+    [
+        "gateway.metrics",
+        "gateway.crypto",
+        "gateway.store",
+        "gateway.journal",
+        "gateway.notify",
+        "gateway.proxy",
+    ],
+    ["gateway.visitor", "gateway.pages", "gateway.refusals"],
+    ["gateway.listener", "gateway.steps", "gateway.handler", "gateway.worker", "admin_api"],
+    [
+        "config.load",
+        "gateway.logs",
+        "gateway.check",
+        "gateway.explain",
+        "gateway.demo",
+        "gateway.app",
+        "gateway.cli",
+    ],
+]
+ROOMS = {
+    room: (floor, place) for floor, rooms in enumerate(FLOORS) for place, room in enumerate(rooms)
+}
+
+ADMIN_MAY_USE = 1
+PURE = [
+    *(ROOT / "gateway" / "links").glob("*.py"),
+    *(ROOT / "gateway" / "request").glob("*.py"),
+    ROOT / "gateway" / "proxy" / "headers.py",
+    ROOT / "gateway" / "errors.py",
+]
+IMPURE_MODULES = {
+    "asyncio", "socket", "ssl", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "subprocess",
+    "threading", "tempfile", "shutil", "logging", "aiohttp", "redis", "sqlalchemy", "urllib.request",
+}  # fmt: skip
+IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in ("gateway", "admin_api", "config"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            if "migrations" in path.parts:
+                continue
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def room_of(module: str) -> str | None:
+    return next(
+        (
+            room
+            for room in sorted(ROOMS, key=len, reverse=True)
+            if module == room or module.startswith(room + ".")
+        ),
+        None,
+    )
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            assert node.module is not None
+            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def faults_of(module: str, path: Path) -> list[str]:
+    room = room_of(module)
+    if room is None:
+        return [] if module in {"gateway", "config"} else [f"{module} has no place in the house"]
+    faults = []
+    for line, imported in imports_of(path):
+        target = room_of(imported)
+        if target is None or target == room:
+            continue
+        if room == "admin_api" and ROOMS[target][0] > ADMIN_MAY_USE:
+            faults.append(f"{path.name}:{line}: admin_api uses {imported}")
+        elif ROOMS[target] > ROOMS[room]:
+            faults.append(
+                f"{path.relative_to(ROOT)}:{line}: {room} imports {imported}, which stands above it"
+            )
+    return faults
+
+
+def test_imports_lead_down() -> None:
+    faults = [fault for module, path in modules() for fault in faults_of(module, path)]
+    assert faults == []
+
+
+def test_the_composition_root_is_imported_by_nothing() -> None:
+    importers = [
+        f"{module} imports {imported}"
+        for module, path in modules()
+        for _, imported in imports_of(path)
+        if imported in {"gateway.app", "gateway.cli"}
+        and module not in {"gateway.cli", "gateway.app", "gateway.demo.run"}
+    ]
+    assert importers == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pure_modules_have_no_clock_no_randomness_no_io(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = {name.split(".")[0] for _, name in imports_of(path)} | {
+        name for _, name in imports_of(path)
+    }
+    assert imported & IMPURE_MODULES == set()
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+        if isinstance(node, ast.Call):
+            name = (
+                node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            )
+            assert name not in IMPURE_CALLS, f"line {node.lineno}: {name}()"
+
+
+def test_only_the_loader_and_the_command_line_read_the_environment() -> None:
+    allowed = {
+        "config.load",
+        "gateway.cli",
+        "gateway.logs",
+        "gateway.listener.sockets",
+        "gateway.notify.systemd",
+    }
+    readers = {
+        module
+        for module, path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"})
+    }
+    assert readers <= allowed
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        pytest.param("import gateway.handler", "gateway.links.new", id="links uses the handler"),
+        pytest.param(
+            "from gateway.request import path", "gateway.links.new", id="links uses request"
+        ),
+        pytest.param(
+            "from gateway.proxy import forward", "gateway.store.new", id="a later adapter"
+        ),
+        pytest.param(
+            "from gateway.refusals import STATUS", "admin_api.new", id="admin uses floor 2"
+        ),
+    ],
+)
+def test_a_rising_import_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, module: str
+) -> None:
+    monkeypatch.setattr("tests.test_architecture.ROOT", tmp_path)
+    path = tmp_path / "new.py"
+    path.write_text(source)
+    assert faults_of(module, path) != []
