@@ -1,0 +1,14 @@
+"""Where links live: the database that is the truth, and the copies that make it fast.
+
+database    one database, SQLite or PostgreSQL (engines), whose errors become ours (faults)
+schema      the tables, and their history (migrations)
+changes     the numbered feed of changes: every write of a link takes the next number
+links       links, written and read by their owners and looked up by their tokens, with rows,
+            listing, domains and resealing for its single concerns
+uses        the uses of a limited link, spent by one conditional write
+keys        the admin API's keys
+access_log  the access log and what is counted from it
+redis       the connection to Redis, real or embedded
+cache       links in memory and in Redis, and how soon a change is known
+throttle    how often something may be tried
+"""

@@ -1,0 +1,41 @@
+"""What the journal hands to the store: entries of the access log, and places in a journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision on a link, as the access log tells it.
+
+    `at` is in seconds since the epoch. `action` is a route's action, `open`, a gate, or `denied`;
+    `reason` is of the closed list. `visitor` is the verified address, the visitor's id, or a keyed
+    hash; `email` is a verified address alone. `is_view` says that the entry counts as a view and
+    its visitor as a visitor; `is_access`, that the link was used: allowed, and by no bot. These
+    two are for counting and are not kept: an entry read back from the log has them false.
+    """
+
+    link_id: str
+    at: float
+    address: str
+    user_agent: str
+    action: str
+    reason: str
+    visitor: str
+    email: str | None
+    bot: bool
+    request_id: str
+    is_view: bool = False
+    is_access: bool = False
+
+
+class Position(NamedTuple):
+    """A place in one journal: everything before byte `offset` of segment `segment`."""
+
+    segment: int
+    offset: int
+
+
+START = Position(0, 0)
