@@ -1,0 +1,141 @@
+"""What the visitor receives of the backend's answer: its headers. Pure.
+
+Values are text with one character for each byte, as in `gateway.proxy.headers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.links.model import LinkType
+from gateway.proxy.caching import NO_STORE, made_private
+from gateway.proxy.cookies import CookieMode, answer_cookie
+from gateway.proxy.destinations import Ways
+from gateway.proxy.framing import without_frame_ancestors
+from gateway.proxy.headers import HOP_BY_HOP, Headers, RawHeaders, connection_names, plain
+
+DOWNLOAD = "download"
+
+# What would speak for the whole origin (every link shares it), lead a browser around the gateway,
+# or command a proxy in front of it; and what the gateway says itself.
+_DROPPED = HOP_BY_HOP | {
+    "altsvc",
+    "clearsitedata",
+    "nel",
+    "publickeypins",
+    "publickeypinsreportonly",
+    "referrerpolicy",
+    "serviceworkerallowed",
+    "stricttransportsecurity",
+    "surrogatecontrol",
+    "xframeoptions",
+    "xlighttpdsendfile",
+    "xportalreason",
+    "xrobotstag",
+    "xsendfile",
+}
+_DROPPED_PREFIXES = ("xaccel",)
+_DROPPED_SUFFIXES = ("cdncachecontrol",)
+# What `Connection` cannot take from an answer: without these it would be another answer.
+_KEPT_FROM_CONNECTION = frozenset({"contentlength", "contentsecuritypolicy", "contenttype"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """What the link and the route say of the answer.
+
+    `upstream_origin` is `Upstream.headers.origin`; `landing` the target of the landing page;
+    `opens` says whether this link may open a target; `set_cookies` are the gateway's own
+    `Set-Cookie` values; `cookies` is the upstream's setting.
+    """
+
+    own_origin: str
+    upstream_origin: str
+    landing: str
+    opens: Callable[[str], bool]
+    action: str
+    link_type: LinkType
+    cacheable: bool
+    set_cookies: tuple[str, ...] = ()
+    cookies: CookieMode = "seal"
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether the visitor's browser may keep the answer."""
+        return self.cacheable and self.link_type is not LinkType.SECURE
+
+
+def response_headers(raw: RawHeaders, policy: AnswerPolicy, target: str) -> Headers:
+    """The headers of the answer to the visitor; `target` is what the backend was asked for."""
+    ways = Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
+    unwanted = connection_names(raw) - _KEPT_FROM_CONNECTION
+    kept: Headers = []
+    for raw_name, raw_value in raw:
+        name = plain(raw_name)
+        if name not in unwanted and not _is_dropped(name):
+            value = _rewritten(name, raw_value.decode("latin-1"), policy, ways)
+            if value is not None:
+                kept.append((raw_name.decode("latin-1"), value))
+    kept += own_headers(policy)
+    kept += _framing_headers(policy)
+    kept.append(("Cache-Control", _cache_control(raw, policy)))
+    return kept
+
+
+def own_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
+    """What stands on every answer, a WebSocket's handshake too, with the gateway's cookies."""
+    yield "Referrer-Policy", "same-origin"
+    yield "X-Robots-Tag", "noindex, nofollow"
+    for cookie in policy.set_cookies:
+        yield "Set-Cookie", cookie
+
+
+def _is_dropped(name: str) -> bool:
+    return (
+        name in _DROPPED
+        or name.startswith(_DROPPED_PREFIXES)
+        or name.endswith(_DROPPED_SUFFIXES)
+        or name == "cachecontrol"
+    )
+
+
+def _rewritten(name: str, value: str, policy: AnswerPolicy, ways: Ways) -> str | None:
+    """The value to send, or None to send no such header."""
+    match name:
+        case "setcookie":
+            return answer_cookie(value, policy.cookies)
+        case "location":
+            return ways.location(value)
+        case "contentlocation":
+            return ways.content_location(value)
+        case "refresh":
+            return ways.refresh(value)
+        case "link":
+            return ways.link(value)
+        case "contentsecuritypolicy" if policy.link_type is LinkType.PUBLIC:
+            return without_frame_ancestors(value)
+        case "xcontenttypeoptions" if policy.action == DOWNLOAD:
+            return None
+        case "expires" | "pragma" if not policy.may_be_kept:
+            return None
+    return value
+
+
+def _framing_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
+    """Policies of our own; browsers enforce each policy of an answer beside the others."""
+    if policy.link_type is not LinkType.PUBLIC:
+        yield "Content-Security-Policy", "frame-ancestors 'self'"
+        yield "X-Frame-Options", "SAMEORIGIN"
+    if policy.action == DOWNLOAD:
+        # An uploaded page must not act in the origin that holds every link's session.
+        yield "Content-Security-Policy", "sandbox"
+        yield "X-Content-Type-Options", "nosniff"
+
+
+def _cache_control(raw: RawHeaders, policy: AnswerPolicy) -> str:
+    if not policy.may_be_kept:
+        return NO_STORE
+    return made_private(
+        value.decode("latin-1") for name, value in raw if plain(name) == "cachecontrol"
+    )

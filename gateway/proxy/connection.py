@@ -1,0 +1,179 @@
+"""One connection to a backend: aiohttp's, with a strict gate before its parser."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import cast
+
+from aiohttp import ClientPayloadError
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.helpers import _EXC_SENTINEL
+from aiohttp.http import RawResponseMessage, StreamWriter
+from aiohttp.streams import StreamReader
+
+from gateway.proxy.answer_head import BARE_LINE_FEED, MAX_HEAD, BadAnswer, check_head
+
+READ_BUFFER = 65536
+MAX_FIELDS = 1024
+_END = b"\r\n\r\n"
+_SWITCHING_PROTOCOLS = 101
+
+
+class _Stage(Enum):
+    """What the next byte from the backend would be."""
+
+    IDLE = 1
+    HEAD = 2
+    BODY = 3
+
+
+class BackendProtocol(ResponseHandler):
+    """aiohttp's client protocol, which is given no byte of a head that was not checked.
+
+    Interim answers (103 and the like) end here. Bytes that nobody asked for end the connection:
+    the next request on it would take them for its answer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._stage = _Stage.IDLE
+        self._head = bytearray()
+        self._head_bytes = 0
+        self._upgrading = False
+
+    @property
+    def awaits_head(self) -> bool:
+        """Whether the answer's head has still to come."""
+        return self._stage is _Stage.HEAD
+
+    def expect_answer(self, *, method: str, upgrading: bool, read_timeout: float) -> None:
+        """One answer may come; `read_timeout` is in seconds without a byte."""
+        self.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=not upgrading,
+            auto_decompress=False,
+            read_timeout=read_timeout,
+            read_bufsize=READ_BUFFER,
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=MAX_FIELDS,
+        )
+        self._stage = _Stage.HEAD
+        self._head_bytes = 0
+        self._upgrading = upgrading
+
+    def expect_nothing(self) -> None:
+        """The answer was read to its end."""
+        self._stage = _Stage.IDLE
+
+    def fail(self, error: Exception) -> None:
+        """End the connection; whoever waits for the answer gets `error`."""
+        self.set_exception(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
+        """Tell whoever waits, for the head or for the body.
+
+        aiohttp tells nobody of a malformed chunk in a body that is being read.
+        """
+        super().set_exception(exc, exc_cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(exc, exc_cause)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the backend; none when aiohttp resumes a parser that it had paused."""
+        if self._stage is _Stage.BODY or not data:
+            super().data_received(data)
+        elif self._stage is _Stage.IDLE:
+            if self.transport is not None:
+                self.transport.abort()
+        else:
+            self._head_bytes += len(data)
+            self._head += data
+            try:
+                self._take_heads()
+            except BadAnswer as fault:
+                self.fail(fault)
+
+    def _take_heads(self) -> None:
+        while self._stage is _Stage.HEAD:
+            end = self._head.find(_END)
+            if end < 0:
+                if self._head_bytes > MAX_HEAD or BARE_LINE_FEED.search(self._head):
+                    raise BadAnswer("the head of the answer is too large, or malformed")
+                return
+            end += len(_END)
+            head, rest = bytes(self._head[:end]), bytes(self._head[end:])
+            if self._head_bytes - len(rest) > MAX_HEAD:
+                raise BadAnswer("the head of the answer is too large")
+            self._head = bytearray(rest)
+            status = check_head(head)
+            if status == _SWITCHING_PROTOCOLS and not self._upgrading:
+                raise BadAnswer("the backend switched protocols unasked")
+            if status >= 200 or status == _SWITCHING_PROTOCOLS:
+                self._stage = _Stage.BODY
+                self._head.clear()
+                super().data_received(head + rest)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is over.
+
+        A body that only the connection's end delimits would seem whole to aiohttp even after a
+        reset.
+        """
+        if exc is not None and self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(ClientPayloadError("the backend reset the connection"))
+        super().connection_lost(exc)
+
+
+class BackendConnection:
+    """A connection taken from the pool, for one request. Give it back, or abort it."""
+
+    __slots__ = ("_connection", "_loop", "protocol")
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection = connection
+        self._loop = loop
+        self.protocol = cast(BackendProtocol, connection.protocol)
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport, or None once the connection is over."""
+        return self.protocol.transport
+
+    def write_head(self, head: bytes) -> None:
+        """Send a request's head. Raises ConnectionResetError if the backend has left."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the backend closed the connection")
+        transport.write(head)
+
+    def body_writer(self, *, chunked: bool) -> StreamWriter:
+        """What writes a body, in chunks or as it is."""
+        writer = StreamWriter(self.protocol, self._loop)
+        if chunked:
+            writer.enable_chunking()
+        return writer
+
+    async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
+        """The answer's head and its body, which is still arriving."""
+        return await self.protocol.read()
+
+    def release(self) -> None:
+        """Let the next request have the connection, if it can be used again."""
+        self.protocol.expect_nothing()
+        self._connection.release()
+
+    def close(self) -> None:
+        """End the connection once what was written has left."""
+        self._connection.close()
+
+    def abort(self) -> None:
+        """End the connection at once. May be called again, and after `release`."""
+        if self._connection.protocol is not None:
+            self.protocol.abort()
+            self._connection.close()
