@@ -5,5 +5,6 @@ path       the one parse of the request's target; what is ambiguous is refused
 host       the one parse of `Host`
 origin     whether an unsafe request comes from a page of this host
 agent      what the headers say of the client: a navigation, a prefetch, a known bot
+mail_address  a mail address in its one spelling
 scope      all of it in one value
 """
