@@ -168,6 +168,11 @@ SEGMENT_SAFE = "!$&'()*+,=:@"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def is_query_value(workorder: str) -> bool:
+    """Whether `workorder` can be named in a query: any text of 1 to 128 characters."""
+    return 0 < len(workorder) <= 128
+
+
 def is_path_segment(workorder: str) -> bool:
     """Whether `workorder` makes one safe path segment that `gateway.request.path` would accept.
 

@@ -1,0 +1,13 @@
+"""The steps of a request that need more than a pure function; `gateway.handler` puts them in order.
+
+intake       from aiohttp's request to a Scope
+visit        the request on its way: what is known so far
+own_paths    what the gateway serves of its own: health, style
+resolve      which link this is about: by the token in the path, or by the visitor's sessions
+backends     which backend the link leads to, and where on it
+entrance     the rules, and the opening of a session
+gatekeeping  the gates' own paths
+record       the access log and the metrics
+exchanges    answers in flight, and how they end when a rule stops holding
+passage      the way to the backend
+"""

@@ -1,0 +1,164 @@
+"""The way to the backend: what is told to it, what may come back, and who is watching."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+
+from aiohttp import web
+
+from config.models import LimitSettings
+from gateway.crypto.signing import Keyring
+from gateway.errors import Refusal
+from gateway.links.model import Link, Permission
+from gateway.links.rules import judge_route
+from gateway.links.verdict import Reason
+from gateway.proxy.answers import AnswerPolicy
+from gateway.proxy.forward import Passage, forward
+from gateway.proxy.headers import Identity
+from gateway.proxy.websocket import relay
+from gateway.request.path import parse_target
+from gateway.steps.backends import Backend
+from gateway.steps.entrance import REISSUE_AFTER
+from gateway.steps.exchanges import Exchange, Exchanges
+from gateway.steps.record import Record
+from gateway.steps.resolve import seen_mark
+from gateway.steps.visit import Visit
+from gateway.store.throttle import Marks
+
+
+class ToBackend:
+    """Sends admitted requests to the backend, and keeps them as exchanges until they end."""
+
+    def __init__(
+        self,
+        record: Record,
+        exchanges: Exchanges,
+        marks: Marks,
+        keyring: Keyring,
+        limits: LimitSettings,
+    ) -> None:
+        self._record = record
+        self._exchanges = exchanges
+        self._marks = marks
+        self._limits = limits
+        self._pseudonym = lru_cache(maxsize=8192)(
+            lambda link_id, visitor: keyring.mac("visitor of a link", link_id, visitor).hex()[:32]
+        )
+
+    async def serve(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        """Enter the access, then forward. Raises Refusal, StoreUnavailable or UpstreamError."""
+        if "Service-Worker" in request.headers:
+            # A script of one link's page would then answer for every link of this origin.
+            raise Refusal(Reason.NOT_PERMITTED, "Service workers cannot be installed from here.")
+        match = visit.match
+        assert match is not None
+        assert visit.link is not None
+        self._record.enter(visit, match.route.action, Reason.OK)
+        watched = _Watched(self._exchanges, self._marks, visit)
+        passage = self._passage(visit, watched)
+        try:
+            if passage.websocket:
+                return await relay(request, passage)
+            return await forward(request, passage)
+        finally:
+            watched.finish()
+
+    def _passage(self, visit: Visit, watched: _Watched) -> Passage:
+        link, backend, match, target = visit.link, visit.backend, visit.match, visit.target
+        assert link is not None
+        assert backend is not None
+        assert match is not None
+        assert target is not None
+        scope = visit.scope
+        return Passage(
+            upstream=backend.upstream,
+            method=scope.method,
+            target=target.path_qs,
+            identity=Identity(
+                link_id=link.id,
+                workorder=link.workorder,
+                link_type=link.link_type,
+                permissions=permission_names(link.permissions),
+                visitor=self._pseudonym(link.id, self._record.visitor(visit)),
+                email=visit.session.proven.email if visit.session is not None else None,
+                request_id=scope.request_id,
+                address=str(scope.address),
+                scheme=scope.scheme,
+                host=scope.host,
+            ),
+            policy=AnswerPolicy(
+                own_origin=scope.origin,
+                upstream_origin=backend.upstream.headers.origin,
+                landing=backend.landing(link).path_qs,
+                opens=lambda target: may_open(link, backend, target),
+                action=match.route.action,
+                link_type=link.link_type,
+                cacheable=match.route.cacheable,
+                set_cookies=tuple(visit.set_cookies),
+                cookies=backend.cookies,
+            ),
+            limits=self._limits,
+            websocket=scope.is_upgrade,
+            on_open=watched.begin,
+            on_traffic=watched.saw_traffic,
+        )
+
+
+class _Watched:
+    """One exchange while it lasts: ended from outside when a rule stops holding."""
+
+    def __init__(self, exchanges: Exchanges, marks: Marks, visit: Visit) -> None:
+        self._exchanges = exchanges
+        self._marks = marks
+        self._visit = visit
+        self._exchange: Exchange | None = None
+        self._marked_at = visit.scope.now
+        self._marking: asyncio.Task[None] | None = None
+
+    def begin(self, end: Callable[[], None]) -> None:
+        """The exchange is about to begin; `end` ends it."""
+        visit = self._visit
+        assert visit.link is not None
+        self._exchange = self._exchanges.begin(
+            visit.link, visit.facts(skips_route=False), end, is_websocket=visit.scope.is_upgrade
+        )
+
+    def saw_traffic(self) -> None:
+        """A message passed: the session is in use. Others are told now and then."""
+        exchange, session = self._exchange, self._visit.session
+        if exchange is None or session is None:
+            return
+        now = self._exchanges.now()
+        exchange.saw_traffic(now)
+        idle = exchange.facts.lifetime.idle
+        if now - self._marked_at >= idle * REISSUE_AFTER and self._is_free():
+            self._marked_at = now
+            self._marking = asyncio.get_running_loop().create_task(
+                self._marks.mark(seen_mark(session.id), idle)
+            )
+
+    def _is_free(self) -> bool:
+        return self._marking is None or self._marking.done()
+
+    def finish(self) -> None:
+        """The exchange is over."""
+        if self._exchange is not None:
+            self._exchanges.finish(self._exchange)
+
+
+@lru_cache(maxsize=64)
+def permission_names(permissions: frozenset[Permission]) -> tuple[str, ...]:
+    """The names of the permissions that are granted, in the order of the specification."""
+    return tuple(each.value for each in Permission if each in permissions)
+
+
+def may_open(link: Link, backend: Backend, target: str) -> bool:
+    """Whether a visitor of `link` may follow a redirect to `target`, a path of the backend."""
+    try:
+        parsed = parse_target(target, "")
+        match = backend.routes.match("GET", parsed.segments, parsed.query)
+    except Refusal:
+        return False
+    return judge_route(link, match) is None

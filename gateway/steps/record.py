@@ -1,0 +1,93 @@
+"""The access log and the metrics: what was decided, entered before anybody is answered."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_network
+
+from gateway.crypto.signing import Keyring
+from gateway.journal.writer import JournalWriter
+from gateway.links.model import IPAddress
+from gateway.links.verdict import Reason, Verdict
+from gateway.metrics import Metrics
+from gateway.steps.visit import Visit
+from gateway.store.entry import Entry
+
+ASSET = "asset"
+DENIED = "denied"
+
+
+class Record:
+    """Writes one entry for each decision on a link."""
+
+    def __init__(
+        self, journal: JournalWriter, metrics: Metrics, keyring: Keyring, *, anonymize: bool
+    ) -> None:
+        self._journal = journal
+        self._address = lru_cache(maxsize=8192)(_anonymous if anonymize else str)
+        self._keyring = keyring
+        self._requests = lru_cache(maxsize=512)(metrics.requests_total.labels)
+        self._durations = lru_cache(maxsize=64)(metrics.request_duration_seconds.labels)
+        self._hash = lru_cache(maxsize=8192)(self._visitor_hash)
+
+    def enter(self, visit: Visit, action: str, reason: Reason) -> None:
+        """Enter a decision, once a request. Raises StoreUnavailable (`journal`).
+
+        Assets are counted in the metrics alone: a page has dozens, and nobody asks who saw a
+        style sheet. A refused one is a refusal like any other.
+        """
+        visit.action, visit.reason = action, reason
+        link = visit.link
+        if link is None or visit.entered or (action == ASSET and reason is Reason.OK):
+            return
+        scope = visit.scope
+        is_access = reason is Reason.OK and not scope.is_bot
+        self._journal.append(
+            Entry(
+                link_id=link.id,
+                at=scope.now,
+                address=self._address(scope.address),
+                user_agent=scope.user_agent,
+                action=action,
+                reason=reason.value,
+                visitor=self.visitor(visit),
+                email=visit.session.proven.email
+                if visit.session is not None
+                else visit.proven.email,
+                bot=scope.is_bot,
+                request_id=scope.request_id,
+                is_view=is_access
+                and action == "view"
+                and scope.method != "HEAD"
+                and not scope.is_prefetch,
+                is_access=is_access,
+            )
+        )
+        visit.entered = True
+
+    def count(self, visit: Visit, seconds: float) -> None:
+        """Count a request in the metrics, once it is over."""
+        decision = Verdict(visit.reason).decision.value
+        self._requests(decision, visit.reason.value, visit.action).inc()
+        self._durations(visit.action).observe(seconds)
+
+    def visitor(self, visit: Visit) -> str:
+        """Who this is: the verified email, or the browser's random id, or what it looks like."""
+        if visit.session is not None:
+            return visit.session.visitor
+        if visit.proven.email is not None:
+            return visit.proven.email
+        if visit.visitor is None:
+            visit.visitor = visit.cookies.visitor_of(visit.sent_cookies) or self._hash(
+                str(visit.scope.address), visit.scope.user_agent
+            )
+        return visit.visitor
+
+    def _visitor_hash(self, address: str, user_agent: str) -> str:
+        return self._keyring.mac("visitor", address, user_agent).hex()[:32]
+
+
+def _anonymous(address: IPAddress) -> str:
+    """`address` without what tells one household from another: IPv4 /24, IPv6 /48."""
+    prefix = 24 if address.version == 4 else 48
+    return str(ip_network(f"{address}/{prefix}", strict=False).network_address)

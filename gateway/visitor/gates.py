@@ -1,0 +1,119 @@
+"""What happens at a gate: one function for each, all with the same shape.
+
+A try is taken from the throttles before the secret is looked at, so that many tries at once are
+no more than many tries in turn. Each function returns what is proven afterwards, or raises
+Refusal with the reason that the visitor is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.crypto.passwords import PasswordHasher
+from gateway.errors import Refusal
+from gateway.links.model import Link
+from gateway.links.session import Proven, email_allowed
+from gateway.links.verdict import Gate, Reason
+from gateway.metrics import Metrics
+from gateway.request.mail_address import normal_address
+from gateway.store.throttle import Throttle
+from gateway.visitor.codes import Codes
+from gateway.visitor.session import GateState
+
+
+class CodeSender(Protocol):
+    """Whatever brings a code to an address."""
+
+    def can_send(self) -> bool:
+        """Whether there is a way to send at all."""
+        ...
+
+    def send(self, to: str, code: str, link: Link) -> None:
+        """Hand the code over, now, without waiting until it is sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The gates and all that they ask."""
+
+    passwords: PasswordHasher
+    codes: Codes
+    throttle: Throttle
+    sender: CodeSender
+    metrics: Metrics
+
+    async def try_password(
+        self, link: Link, state: GateState, subject: str, password: str
+    ) -> GateState:
+        """The password gate. Raises Refusal: password_required, password_wrong or throttled."""
+        if not password:
+            raise Refusal(Reason.PASSWORD_REQUIRED, "Enter the password.")
+        await self._take_try(Gate.PASSWORD, link, subject)
+        if not await self.passwords.verify(password, link.password_hash):
+            self._count(Gate.PASSWORD, "failed")
+            raise Refusal(Reason.PASSWORD_WRONG)
+        await self.throttle.give_back(Gate.PASSWORD.value, link.id, subject)
+        self._count(Gate.PASSWORD, "passed")
+        return replace(state, proven=replace(state.proven, password=True))
+
+    async def ask_code(self, link: Link, state: GateState, subject: str, address: str) -> GateState:
+        """The email gate: send a code to an address, if the link allows that address.
+
+        Everything but the sending is done for an address that is not allowed, too, and sending
+        is not waited for: the answer and its time are the same. Raises Refusal
+        (email_required, throttled, store_unavailable) or StoreUnavailable.
+        """
+        email = one_address(address)
+        if not self.sender.can_send():
+            raise Refusal(
+                Reason.STORE_UNAVAILABLE,
+                "This gateway has no mail server, so it cannot send codes.",
+            )
+        taken = await self.throttle.take_code(link.id, email, subject)
+        if not taken.allowed:
+            self._count(Gate.EMAIL, "throttled")
+            raise Refusal(Reason.THROTTLED, retry_after=taken.retry_after)
+        code = await self.codes.issue(link.id, link.access_version, state.browser, email)
+        if email_allowed(email, link.allowed_emails):
+            self.sender.send(email, code, link)
+        self._count(Gate.EMAIL, "passed")
+        return replace(state, asked=email)
+
+    async def redeem(self, link: Link, state: GateState, subject: str, code: str) -> GateState:
+        """The code gate. Raises Refusal: email_required, code_required, code_wrong, throttled."""
+        if state.asked is None:
+            raise Refusal(Reason.EMAIL_REQUIRED, "Ask for a code first.")
+        if not code:
+            raise Refusal(Reason.CODE_REQUIRED, "Enter the code from the mail.")
+        await self._take_try(Gate.CODE, link, subject)
+        right = await self.codes.redeem(
+            link.id, link.access_version, state.browser, state.asked, code
+        )
+        # The list may have been narrowed after the mail was sent.
+        if not right or not email_allowed(state.asked, link.allowed_emails):
+            self._count(Gate.CODE, "failed")
+            raise Refusal(Reason.CODE_WRONG)
+        await self.throttle.give_back(Gate.CODE.value, link.id, subject)
+        self._count(Gate.CODE, "passed")
+        return replace(state, proven=Proven(state.proven.password, state.asked), asked=None)
+
+    async def _take_try(self, gate: Gate, link: Link, subject: str) -> None:
+        taken = await self.throttle.take_failure(gate.value, link.id, subject)
+        if not taken.allowed:
+            self._count(gate, "throttled")
+            raise Refusal(Reason.THROTTLED, retry_after=taken.retry_after)
+
+    def _count(self, gate: Gate, result: str) -> None:
+        self.metrics.gate_attempts_total.labels(gate.value, result).inc()
+
+
+def one_address(text: str) -> str:
+    """What the visitor entered, as one normalised address. Raises Refusal (`email_required`)."""
+    if not text.strip():
+        raise Refusal(Reason.EMAIL_REQUIRED, "Enter one mail address.")
+    try:
+        return normal_address(text.strip())
+    except ValueError as error:
+        raise Refusal(Reason.EMAIL_REQUIRED, str(error)) from None
