@@ -58,6 +58,7 @@ def _sqlite(url: str, pool_size: int, statement_timeout: float) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "invalidate", _roll_back)
     return engine
 
 
@@ -84,6 +85,18 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _roll_back(connection: Any, _record: object, _error: BaseException | None) -> None:
+    """Let go of the write lock of a connection that is thrown away in mid-transaction.
+
+    A cancelled task leaves a statement open, SQLite keeps a closed connection with an open
+    statement, and with it the transaction: every other writer would wait in vain. The driver
+    has no way to ask for this without awaiting, which an event cannot; so its queue is used.
+    """
+    driver = connection.driver_connection
+    if driver is not None and driver._connection is not None:
+        driver._tx.put_nowait((None, driver._connection.rollback))
 
 
 def _leave_references(connection: Any, _record: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 import sqlite3
@@ -438,4 +439,24 @@ async def test_every_spelling_of_the_scheme_connects(
     url = postgres_server.url().replace("postgresql", scheme, 1)
     database = Database.open(f"{url}?sslmode=prefer")
     await database.ping()
+    await database.close()
+
+
+async def test_a_transaction_that_is_cancelled_anywhere_holds_nobody_up(sqlite_url: str) -> None:
+    database = Database.open(sqlite_url)
+    moments = random.Random(7)
+
+    async def write(name: str) -> None:
+        statement = text("INSERT INTO link_visitors VALUES (:a, :b) RETURNING link_id")
+        async with database.transaction() as connection:
+            for number in range(8):
+                await connection.execute(statement, {"a": name, "b": str(number)})
+
+    for turn in range(30):
+        task = asyncio.create_task(write(f"cut {turn}"))
+        await asyncio.wait({task}, timeout=moments.uniform(0, 0.006))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(1):
+            await write(f"next {turn}")
     await database.close()
