@@ -43,4 +43,4 @@ bench: system $(VENV)/.test ## the figures of docs/performance.md (takes some mi
 
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-systems tests/artefacts build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -69,6 +69,8 @@ class _Source(PydanticBaseSettingsSource):
             if not key.lower().endswith(_FILE) or not name or (names and name not in names):
                 continue
             where = table.pop(key)
+            if self._is_given_elsewhere((*path, name)):
+                continue
             given = {name.lower() for name in table}
             if variable := self._findings.variables.pop((*path, key), None):
                 self._findings.variables[(*path, name)] = variable
@@ -78,6 +80,10 @@ class _Source(PydanticBaseSettingsSource):
             secret = self._read_file(where, (*path, name))
             if secret is not None:
                 table[name] = secret
+
+    def _is_given_elsewhere(self, path: SettingPath) -> bool:
+        """Whether a source that wins gives this secret, so that its file need not even exist."""
+        return False
 
     def _read_file(self, where: object, path: SettingPath) -> str | None:
         """The text of a file, without the line end that editors leave there.
@@ -116,6 +122,10 @@ class FileSource(_Source):
     ) -> None:
         super().__init__(settings_cls, findings)
         self._path = path
+
+    def _is_given_elsewhere(self, path: SettingPath) -> bool:
+        spelled = (*path[:-1], path[-1].title()) if is_header(path) else path
+        return spelled in self._findings.variables
 
     def _read(self) -> dict[str, Any]:
         if self._path is None:

@@ -6,35 +6,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Page
 
 from admin_api.operations import OPERATIONS
 from gateway.store.links import LinkQuery
 from tests.admin_service import ADMIN_KEY, Service, serve
+from tests.browser.demo_process import DemoProcess
+from tests.chromium import People
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
-CHROMIUM = "/usr/bin/chromium"
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     async with serve(f"sqlite:///{tmp_path / 'admin.db'}") as running:
         yield running
 
 
-@pytest.fixture(params=["light", "dark"])
-async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
-    """A page that fails the test on any message of the browser: a refused script is one."""
-    complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = await browser.new_page(color_scheme=request.param)
-        opened.on("console", lambda message: complaints.append(message.text))
-        opened.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.on("requestfailed", lambda failed: complaints.append(failed.url))
-        yield opened
-        await browser.close()
-    assert complaints == []
+@pytest_asyncio.fixture(params=["light", "dark"], loop_scope="session")
+async def page(
+    request: pytest.FixtureRequest, people: People, service: Service
+) -> AsyncIterator[Page]:
+    """A page that asks for nothing from elsewhere, and of which the browser says nothing."""
+    person = await people(dark=request.param == "dark")
+    yield person.page
+    await person.check(service.url)
 
 
 async def test_every_operation_is_shown(service: Service, page: Page) -> None:
@@ -71,3 +68,18 @@ async def test_nothing_is_kept_of_the_key(service: Service, page: Page) -> None:
     kept = await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]")
     assert kept == [0, 0, ""]
     assert ADMIN_KEY not in page.url
+
+
+async def test_the_key_of_the_demo_lists_its_links(
+    shared_demo: DemoProcess, people: People
+) -> None:
+    person = await people()
+    await person.open(f"{shared_demo.docs}#listLinks")
+    await person.page.get_by_label("API key").fill(shared_demo.key)
+    form = person.page.get_by_role("form", name="Try listLinks")
+    await form.get_by_role("button", name="Send").click()
+    await form.get_by_text("200 OK").wait_for()
+    assert shared_demo.link("private") in await form.locator("pre").last.inner_text()
+    assert await person.fits()
+    await person.picture("admin-page")
+    await person.check(shared_demo.docs.removesuffix("/docs"))

@@ -124,6 +124,22 @@ def test_each_secret_can_come_from_a_file(tmp_path: Path) -> None:
     assert (found.database_url, found.redis_url) == ("postgresql://u:p@h/n", "redis://:p@h")
 
 
+def test_a_secret_from_the_environment_needs_no_file_of_the_settings_file(
+    toml: Path, tmp_path: Path
+) -> None:
+    write(
+        toml,
+        'admin_key_file = "/absent/key"\n'
+        f'[upstream]\nurl = "{URL}"\nheaders = {{X-Key_FILE = "/absent/header"}}',
+    )
+    token = write(tmp_path / "token", "from a file")
+    found = load(toml, PORTAL_ADMIN_KEY="given", PORTAL_UPSTREAM__HEADERS__X_KEY_FILE=str(token))
+    assert found.admin_key is not None
+    assert found.admin_key.get_secret_value() == "given"
+    assert found.upstream.headers["X-Key"].get_secret_value() == "from a file"
+    assert set(faults(toml)) == {"admin_key", "upstream.headers.X-Key"}
+
+
 def test_secret_files_named_in_the_settings_file(toml: Path, tmp_path: Path) -> None:
     key = write(tmp_path / "key", "k" * 40)
     token = write(tmp_path / "token", "Bearer t\n")
