@@ -105,9 +105,11 @@ class Handler:
 
     async def _admit(self, visit: Visit) -> None:
         """Rules 3 to 8; who may have a session without any gate gets one here."""
-        verdict = await self.entrance.decide(visit, visit.facts(skips_route=visit.is_portal_url))
+        facts = visit.facts(skips_route=visit.is_portal_url)
+        verdict = await self.entrance.decide(visit, facts)
         if verdict.reason is not Reason.OK:
             raise Refusal(verdict.reason)
+        visit.admitted_on = facts
         if visit.session is not None:
             self.entrance.reissue(visit)
         elif not visit.scope.is_bot:

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,17 @@ class Answer:
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that the answer sets (not those that it deletes)."""
-        found: dict[str, str] = {}
+        return {name: value for name, value in self.cookie_changes.items() if value is not None}
+
+    @property
+    def cookie_changes(self) -> dict[str, str | None]:
+        """Each cookie that the answer names: its new value, or None if it is deleted."""
+        found: dict[str, str | None] = {}
         for line in self.headers.getall("Set-Cookie", ()):
-            for name, morsel in SimpleCookie(line).items():
-                if morsel["max-age"] != "0":
-                    found[name] = morsel.value
+            # The standard library's parser does not know `Partitioned`, and reads nothing then.
+            pair, *attributes = line.split("; ")
+            name, _, value = pair.partition("=")
+            found[name] = None if "Max-Age=0" in attributes else value
         return found
 
 
@@ -73,12 +78,11 @@ class Visitor:
             method, URL(target, encoded=True), headers=headers, allow_redirects=False, **more
         ) as response:
             answer = await _read(response)
-        for line in answer.headers.getall("Set-Cookie", ()):
-            for name, morsel in SimpleCookie(line).items():
-                if morsel["max-age"] == "0":
-                    self.cookies.pop(name, None)
-                else:
-                    self.cookies[name] = morsel.value
+        for name, value in answer.cookie_changes.items():
+            if value is None:
+                self.cookies.pop(name, None)
+            else:
+                self.cookies[name] = value
         return answer
 
     async def get(self, url: str, **more: Any) -> Answer:
@@ -144,9 +148,7 @@ class Portal:
     async def log(self, link: dict[str, Any]) -> list[dict[str, Any]]:
         """The access log of a link, oldest first, once all that was entered is stored."""
         await self.settled()
-        status, answer = await self.call(
-            "GET", f"{LINKS}/{link['_id']}/access-log?per_page=100"
-        )
+        status, answer = await self.call("GET", f"{LINKS}/{link['_id']}/access-log?per_page=100")
         assert status == 200, answer
         entries: list[dict[str, Any]] = answer["data"]
         return entries[::-1]
@@ -193,7 +195,13 @@ async def running_portal(
         ):
             assert process.admin_url is not None
             yield Portal(
-                process, f"http://127.0.0.1:{port}", process.admin_url, http, own_backend, mails, made
+                process,
+                f"http://127.0.0.1:{port}",
+                process.admin_url,
+                http,
+                own_backend,
+                mails,
+                made,
             )
     finally:
         if backend is None:

@@ -15,7 +15,7 @@ from gateway.links.session import NOTHING_PROVEN, Lifetime, Proven, Session, is_
 from gateway.links.verdict import ALLOWED, Reason, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """Everything that the decision depends on, besides the link.
 

@@ -92,6 +92,6 @@ class Entrance:
         assert session is not None
         assert link is not None
         now = visit.scope.now
-        if now - session.seen_at >= self.lifetimes[link.link_type].idle * REISSUE_AFTER:
+        if now - visit.cookie_made_at >= self.lifetimes[link.link_type].idle * REISSUE_AFTER:
             visit.session = replace(session, seen_at=now)
             visit.set_cookies.append(visit.cookies.keep_session(visit.session, link))

@@ -121,8 +121,12 @@ class _Watched:
         """The exchange is about to begin; `end` ends it."""
         visit = self._visit
         assert visit.link is not None
+        facts = visit.admitted_on
+        if facts is None or facts.skips_route or facts.session is not visit.session:
+            # A session was opened, or its cookie made anew, since the rules were judged.
+            facts = visit.facts(skips_route=False)
         self._exchange = self._exchanges.begin(
-            visit.link, visit.facts(skips_route=False), end, is_websocket=visit.scope.is_upgrade
+            visit.link, facts, end, is_websocket=visit.scope.is_upgrade
         )
 
     def saw_traffic(self) -> None:

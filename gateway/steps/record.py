@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_network
 
+from prometheus_client import Counter
+
 from gateway.crypto.signing import Keyring
 from gateway.journal.writer import JournalWriter
 from gateway.links.model import IPAddress
@@ -26,7 +28,8 @@ class Record:
         self._journal = journal
         self._address = lru_cache(maxsize=8192)(_anonymous if anonymize else str)
         self._keyring = keyring
-        self._requests = lru_cache(maxsize=512)(metrics.requests_total.labels)
+        self._metrics = metrics
+        self._requests = lru_cache(maxsize=512)(self._counter)
         self._durations = lru_cache(maxsize=64)(metrics.request_duration_seconds.labels)
         self._hash = lru_cache(maxsize=8192)(self._visitor_hash)
 
@@ -67,9 +70,12 @@ class Record:
 
     def count(self, visit: Visit, seconds: float) -> None:
         """Count a request in the metrics, once it is over."""
-        decision = Verdict(visit.reason).decision.value
-        self._requests(decision, visit.reason.value, visit.action).inc()
+        self._requests(visit.reason, visit.action).inc()
         self._durations(visit.action).observe(seconds)
+
+    def _counter(self, reason: Reason, action: str) -> Counter:
+        decision = Verdict(reason).decision
+        return self._metrics.requests_total.labels(decision.value, reason.value, action)
 
     def visitor(self, visit: Visit) -> str:
         """Who this is: the verified email, or the browser's random id, or what it looks like."""

@@ -52,6 +52,7 @@ class Resolve:
         session = visit.cookies.session_of(visit.sent_cookies, link.id)
         if session is not None and satisfies(session.proven, link):
             visit.session = await self._revive(session, link, visit.scope.now)
+            visit.cookie_made_at = session.seen_at
         if visit.session is None:
             await self._read_gate_state(visit, link)
 
@@ -61,21 +62,23 @@ class Resolve:
         Of the sessions whose links pass rules 3 to 7 the latest opened is taken; if none does,
         the latest opened, whose refusal the visitor is then told.
         """
-        latest: tuple[Link, Session] | None = None
-        for candidate in visit.cookies.sessions(visit.sent_cookies):
+        latest: tuple[Link, Session, float] | None = None
+        candidates = visit.cookies.sessions(visit.sent_cookies)
+        for candidate in candidates:
             link = await self.links.by_id(candidate.link_id)
             if link is None or not self._answers_here(link, visit):
                 continue
             session = await self._revive(candidate, link, visit.scope.now)
             if session is None:
                 continue
-            latest = latest or (link, session)
-            if self._passes(visit, link):
-                latest = (link, session)
+            latest = latest or (link, session, candidate.seen_at)
+            # Where there is no choice the rules are judged once, and later.
+            if len(candidates) == 1 or self._passes(visit, link):
+                latest = (link, session, candidate.seen_at)
                 break
         if latest is None:
             raise Refusal(Reason.SESSION_REQUIRED)
-        link, visit.session = latest
+        link, visit.session, visit.cookie_made_at = latest
         self._set_link(visit, link)
         visit.target = visit.scope.target
         self.find_route(visit)

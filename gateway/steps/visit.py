@@ -19,8 +19,10 @@ from gateway.visitor.session import GateState, VisitorCookies
 class Visit:
     """A request, the link that it is about, and what has been decided.
 
-    `target` is what the backend would be asked for; None on the gates' own paths. `action` and
-    `reason` are what the access log and the metrics say in the end.
+    `target` is what the backend would be asked for; None on the gates' own paths.
+    `cookie_made_at` is when the session's cookie was made; the session itself may have been seen
+    later, on a WebSocket. `admitted_on` are the facts that the rules let this request in on. `action` and `reason` are what the access log and the metrics say in
+    the end.
     """
 
     scope: Scope
@@ -30,9 +32,11 @@ class Visit:
     backend: Backend | None = None
     lifetime: Lifetime | None = None
     session: Session | None = None
+    cookie_made_at: float = 0.0
     gate_state: GateState | None = None
     target: Target | None = None
     match: Match | None = None
+    admitted_on: Facts | None = None
     visitor: str | None = None
     action: str = "denied"
     reason: Reason = Reason.OK

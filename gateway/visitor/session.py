@@ -139,7 +139,9 @@ class VisitorCookies:
                 round(session.seen_at, 3),
             ]
         )
-        left = max(1, int(session.ends_at(lifetime) - session.seen_at))
+        # The browser keeps it for the session's life: whether it idled is judged here, where
+        # the traffic on its WebSockets is known.
+        left = max(1, int(session.opened_at + lifetime.life - session.seen_at))
         return self._set(f"portal_{link.id}", value, left, link)
 
     def end_session(self, link: Link) -> list[str]:
