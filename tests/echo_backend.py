@@ -142,13 +142,13 @@ class EchoBackend:
         self._arrival = asyncio.Event()
 
     async def start(
-        self, *, unix: Path | None = None, tls: ssl.SSLContext | None = None
+        self, *, unix: Path | None = None, tls: ssl.SSLContext | None = None, port: int = 0
     ) -> EchoBackend:
         if unix is not None:
             self._server = await asyncio.start_unix_server(self._serve, unix)
             self.origin = f"http+unix://{str(unix).replace('/', '%2F')}"
             return self
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls)
         port = self._server.sockets[0].getsockname()[1]
         self.origin = f"http{'s' if tls else ''}://{'localhost' if tls else '127.0.0.1'}:{port}"
         return self

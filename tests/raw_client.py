@@ -12,6 +12,9 @@ from dataclasses import dataclass
 DEADLINE = 10.0
 """Seconds after which a test has failed: the server should have answered, or closed."""
 
+# What an answer may hold several times; of those, the last one is kept.
+_REPEATED = frozenset({"set-cookie", "content-security-policy"})
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -152,6 +155,6 @@ def _parse_head(head: bytes) -> tuple[str, int, dict[str, str]]:
     pairs = [line.partition(":") for line in lines]
     headers: dict[str, str] = {}
     for name, _, value in pairs:
-        assert name.lower() not in headers or name.lower() == "set-cookie", f"{name} twice"
+        assert name.lower() not in headers or name.lower() in _REPEATED, f"{name} twice"
         headers[name.lower()] = value.strip()
     return version, int(status), headers

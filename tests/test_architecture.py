@@ -13,15 +13,44 @@ SOURCE = ROOT
 
 # The floors, from the ground up. Within a floor that is a list, a room may use those before it.
 FLOORS: list[list[str]] = [
-    ["gateway.links.verdict", "gateway.errors", "gateway.links", "gateway.request"]
-    + ["config.values", "config.models", "config.settings_error"],
-    ["gateway.metrics", "gateway.crypto", "gateway.store", "gateway.journal", "gateway.notify"]
-    + ["gateway.proxy"],
+    [
+        "gateway.links.verdict",
+        "gateway.errors",
+        "gateway.links",
+        "gateway.request",
+        "config.values",
+        "config.models",
+        "config.settings_error",
+    ],
+    [
+        "gateway.metrics",
+        "gateway.crypto",
+        "gateway.store",
+        "gateway.journal",
+        "gateway.notify",
+        "gateway.proxy",
+    ],
     ["gateway.visitor", "gateway.pages", "gateway.refusals"],
-    ["gateway.listener", "gateway.steps", "gateway.handler", "gateway.health", "gateway.worker"]
-    + ["gateway.systemd", "admin_api"],
-    ["config", "gateway.logs", "gateway.upkeep", "gateway.probe", "gateway.check"]
-    + ["gateway.explain", "gateway.app", "gateway.demo", "gateway.cli"],
+    [
+        "gateway.listener",
+        "gateway.steps",
+        "gateway.handler",
+        "gateway.health",
+        "gateway.worker",
+        "gateway.systemd",
+        "admin_api",
+    ],
+    [
+        "config",
+        "gateway.logs",
+        "gateway.upkeep",
+        "gateway.probe",
+        "gateway.check",
+        "gateway.explain",
+        "gateway.app",
+        "gateway.demo",
+        "gateway.cli",
+    ],
 ]
 ROOMS = {
     room: (floor, place) for floor, rooms in enumerate(FLOORS) for place, room in enumerate(rooms)

@@ -23,6 +23,7 @@ from gateway.listener.faults import fault_response, without_texts
 from gateway.listener.framing import RequestFraming
 from gateway.listener.request import VisitorRequest
 from gateway.proxy.response import BareResponse, expects_continue, reset_connection
+from gateway.proxy.watch import ON_LEAVING
 
 if TYPE_CHECKING:
     from gateway.listener.server import VisitorServer
@@ -117,6 +118,7 @@ class VisitorProtocol(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is over, whoever ended it."""
+        self._tell_handler()
         self._stop_timer()
         self._end_stall()
         self._wake_linger()
@@ -152,6 +154,13 @@ class VisitorProtocol(web.RequestHandler):
             self._reset_if_half_sent(self._current_request)
         self._bound_close()
         super().force_close()
+        self._tell_handler()
+
+    def _tell_handler(self) -> None:
+        """Whoever waits for the backend need not wait any longer."""
+        request = self._current_request
+        if request is not None and (on_leaving := request.get(ON_LEAVING)) is not None:
+            on_leaving()
 
     def _reset_if_half_sent(self, request: web.BaseRequest) -> None:
         writer = cast(StreamWriter, request.writer)

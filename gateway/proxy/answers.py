@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.links.model import LinkType
 from gateway.proxy.caching import NO_STORE, made_private
@@ -37,11 +38,24 @@ _DROPPED = HOP_BY_HOP | {
 }
 _DROPPED_PREFIXES = ("xaccel",)
 _DROPPED_SUFFIXES = ("cdncachecontrol",)
+_REWRITTEN = frozenset(
+    {
+        "contentlocation",
+        "contentsecuritypolicy",
+        "expires",
+        "link",
+        "location",
+        "pragma",
+        "refresh",
+        "setcookie",
+        "xcontenttypeoptions",
+    }
+)
 # What `Connection` cannot take from an answer: without these it would be another answer.
 _KEPT_FROM_CONNECTION = frozenset({"contentlength", "contentsecuritypolicy", "contenttype"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerPolicy:
     """What the link and the route say of the answer.
 
@@ -68,13 +82,13 @@ class AnswerPolicy:
 
 def response_headers(raw: RawHeaders, policy: AnswerPolicy, target: str) -> Headers:
     """The headers of the answer to the visitor; `target` is what the backend was asked for."""
-    ways = Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
     unwanted = connection_names(raw) - _KEPT_FROM_CONNECTION
     kept: Headers = []
     for raw_name, raw_value in raw:
         name = plain(raw_name)
         if name not in unwanted and not _is_dropped(name):
-            value = _rewritten(name, raw_value.decode("latin-1"), policy, ways)
+            text = raw_value.decode("latin-1")
+            value = _rewritten(name, text, policy, target) if name in _REWRITTEN else text
             if value is not None:
                 kept.append((raw_name.decode("latin-1"), value))
     kept += own_headers(policy)
@@ -91,6 +105,7 @@ def own_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
         yield "Set-Cookie", cookie
 
 
+@lru_cache(maxsize=4096)
 def _is_dropped(name: str) -> bool:
     return (
         name in _DROPPED
@@ -100,8 +115,9 @@ def _is_dropped(name: str) -> bool:
     )
 
 
-def _rewritten(name: str, value: str, policy: AnswerPolicy, ways: Ways) -> str | None:
-    """The value to send, or None to send no such header."""
+def _rewritten(name: str, value: str, policy: AnswerPolicy, target: str) -> str | None:
+    """The value to send, or None to send no such header; for the names in `_REWRITTEN`."""
+    ways = Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
     match name:
         case "setcookie":
             return answer_cookie(value, policy.cookies)

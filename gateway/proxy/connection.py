@@ -19,6 +19,7 @@ READ_BUFFER = 65536
 MAX_FIELDS = 1024
 _END = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
+_NEVER = float("inf")
 
 
 class _Stage(Enum):
@@ -42,6 +43,7 @@ class BackendProtocol(ResponseHandler):
         self._head = bytearray()
         self._head_bytes = 0
         self._upgrading = False
+        self._silent_until = _NEVER
 
     @property
     def awaits_head(self) -> bool:
@@ -67,6 +69,26 @@ class BackendProtocol(ResponseHandler):
     def expect_nothing(self) -> None:
         """The answer was read to its end."""
         self._stage = _Stage.IDLE
+
+    # aiohttp would make a timer, and cancel it, for every piece that arrives. Here one timer is
+    # kept as long as the connection is; when it fires it looks how long the silence really was.
+
+    def _reschedule_timeout(self) -> None:
+        timeout = self._read_timeout
+        self._silent_until = self._loop.time() + timeout if timeout else _NEVER
+        if timeout and self._read_timeout_handle is None:
+            self._read_timeout_handle = self._loop.call_later(timeout, self._end_silence)
+
+    def _drop_timeout(self) -> None:
+        self._silent_until = _NEVER
+
+    def _end_silence(self) -> None:
+        self._read_timeout_handle = None
+        left = self._silent_until - self._loop.time()
+        if left <= 0:
+            self._on_read_timeout()
+        elif self._silent_until != _NEVER:
+            self._read_timeout_handle = self._loop.call_later(left, self._end_silence)
 
     def fail(self, error: Exception) -> None:
         """End the connection; whoever waits for the answer gets `error`."""
@@ -128,6 +150,9 @@ class BackendProtocol(ResponseHandler):
         if exc is not None and self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(ClientPayloadError("the backend reset the connection"))
         super().connection_lost(exc)
+        if self._read_timeout_handle is not None:
+            self._read_timeout_handle.cancel()
+            self._read_timeout_handle = None
 
 
 class BackendConnection:

@@ -39,7 +39,9 @@ def visitor_cookies(header: str) -> str | None:
 
 def _is_private(pair: str) -> bool:
     text = unquote(pair) if "%" in pair else pair
-    return TOKEN_PREFIX in text or any(is_ours(part) for part in pair.split(","))
+    if TOKEN_PREFIX in text or is_ours(pair):
+        return True
+    return "," in pair and any(is_ours(part) for part in pair.split(","))
 
 
 def answer_cookie(set_cookie: str, mode: CookieMode) -> str | None:

@@ -34,7 +34,7 @@ def _no_end(_: End) -> None:
     """Nobody ends it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Passage:
     """An admitted request, with all that its way to the backend needs.
 
@@ -93,15 +93,19 @@ async def deliver(
 ) -> web.StreamResponse:
     """Send the backend's answer to the visitor, each part when it arrives."""
     try:
+        ready = answer.read_ready()
         response = BareResponse(
             answer.status,
             _as_text(response_headers(answer.headers, passage.policy, passage.target)),
             reason=answer.reason or None,
+            body_is_next=bool(ready),
         )
         if body is not None and not body.is_whole:
             # The rest of the body is no request (RFC 9112 section 9.6).
             response.force_close()
         await response.prepare(request)
+        if ready:
+            await response.write(ready)
         while chunk := await answer.read():
             await response.write(chunk)
         await response.write_eof()

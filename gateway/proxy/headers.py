@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from gateway.errors import Refusal
@@ -77,13 +78,14 @@ _DROPPED_PREFIXES = (
 # backend is ours to send.
 _KEPT_FROM_CONNECTION = frozenset({"cookie", "origin", "referer"})
 
+_NO_NAMES: frozenset[str] = frozenset()
 _NOT_PLAIN = re.compile("[^a-z0-9]")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 PLACEHOLDERS = ("workorder", "link", "visitor", "email")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
     """Who asks, as the backend is told. `host` and `scheme` are what the visitor uses.
 
@@ -151,9 +153,20 @@ def plain(name: bytes) -> str:
     return _NOT_PLAIN.sub("", name.decode("latin-1").lower())
 
 
+class _Known(NamedTuple):
+    """A name as it arrives, and all that follows from it; the same few arrive all the time."""
+
+    text: str
+    plain: str
+    fate: _Fate
+
+
 @lru_cache(maxsize=4096)
-def _fate(name: bytes) -> _Fate:
-    known = plain(name)
+def _known(name: bytes) -> _Known:
+    return _Known(name.decode("latin-1"), plain(name), _fate(name, plain(name)))
+
+
+def _fate(name: bytes, known: str) -> _Fate:
     if not known or known in _DROPPED or known.startswith(_DROPPED_PREFIXES):
         return _Fate.DROP
     if known in _REWRITTEN:
@@ -162,14 +175,12 @@ def _fate(name: bytes) -> _Fate:
     return _Fate.KEEP
 
 
-def connection_names(raw: RawHeaders) -> set[str]:
+def connection_names(raw: RawHeaders) -> frozenset[str]:
     """The names that `Connection` lists (RFC 9110 section 7.6.1), plain."""
-    return {
-        plain(name.strip())
-        for header, value in raw
-        if header.lower() == b"connection"
-        for name in value.split(b",")
-    }
+    listed = [value for header, value in raw if header.lower() == b"connection"]
+    if not listed:
+        return _NO_NAMES
+    return frozenset(plain(name.strip()) for value in listed for name in value.split(b","))
 
 
 def holds_token(value: str) -> bool:
@@ -190,15 +201,15 @@ def request_headers(
     link's landing page. Raises Refusal (`bad_request`) if something that we have to say cannot
     stand in a header.
     """
-    unwanted = upstream.replaced | (connection_names(raw) - _KEPT_FROM_CONNECTION)
+    unwanted = (connection_names(raw) - _KEPT_FROM_CONNECTION) | upstream.replaced
     sent: Headers = [("Host", identity.host if upstream.preserve_host else upstream.host)]
-    for name, raw_value in raw:
-        fate = _fate(name)
-        if fate is _Fate.DROP or plain(name) in unwanted:
+    for raw_name, raw_value in raw:
+        name = _known(raw_name)
+        if name.fate is _Fate.DROP or name.plain in unwanted:
             continue
-        value = _rewritten(fate, raw_value.decode("latin-1"), upstream, own_origin, landing)
+        value = _rewritten(name.fate, raw_value.decode("latin-1"), upstream, own_origin, landing)
         if value is not None:
-            sent.append((name.decode("latin-1"), value))
+            sent.append((name.text, value))
     sent += _identity_headers(identity)
     sent += [(name, _fill(text, identity)) for name, text in upstream.extra.items()]
     return sent

@@ -30,7 +30,8 @@ class BareResponse(web.StreamResponse):
     The body's framing follows from the request and from `Content-Length`: that many bytes; else
     chunks; else, for a 1.0 client, the connection's end. HEAD, 1xx, 204 and 304 have no body,
     whatever is written. With `body`, that is the whole body and leaves in one piece with the
-    header. Cookies are headers here; `set_cookie` has no effect.
+    header; with `body_is_next`, what is written first does. Cookies are headers here;
+    `set_cookie` has no effect.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class BareResponse(web.StreamResponse):
         *,
         reason: str | None = None,
         body: bytes | None = None,
+        body_is_next: bool = False,
     ) -> None:
         if reason is not None and not _PHRASE.fullmatch(reason):
             reason = None
@@ -48,7 +50,7 @@ class BareResponse(web.StreamResponse):
         self._whole = body
         if body is not None:
             self.content_length = len(body)
-            self._send_headers_immediately = False
+        self._send_headers_immediately = body is None and not body_is_next
 
     async def _prepare_headers(self) -> None:
         request, headers = self._req, self._headers

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from time import perf_counter
 from typing import Protocol
 
@@ -22,7 +20,6 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
-    ClientPayloadError,
     ClientRequest,
     ClientSSLError,
     ClientTimeout,
@@ -30,6 +27,7 @@ from aiohttp import (
     TCPConnector,
     UnixConnector,
 )
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
@@ -73,6 +71,10 @@ class UpstreamAnswer(Protocol):
     def reason(self) -> str: ...
     @property
     def headers(self) -> RawHeaders: ...
+
+    def read_ready(self) -> bytes:
+        """What is here by now, without waiting; b"" if nothing is. Does not raise."""
+        ...
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; b"" at the end, where the connection is released.
@@ -129,14 +131,15 @@ class AiohttpUpstream:
         self.headers = upstream_headers(settings)
         self.metrics = metrics
         self._loop = loop = asyncio.get_running_loop()
+        self._counting = _Counting(metrics)
+        self._responses = lru_cache(maxsize=8)(metrics.upstream_responses_total.labels)
         self._read_timeout = limits.upstream_read_timeout
         connect = limits.upstream_connect_timeout
         self._timeout = ClientTimeout(total=None, connect=connect, sock_connect=connect)
         self._connector = _connector(settings)
         # aiohttp's pool makes its connections with this, and has no other place for our gate.
         self._connector._factory = partial(BackendProtocol, loop)  # type: ignore[assignment]
-        # For the pool, a request is no more than the place that it goes to.
-        self._place = ClientRequest(
+        self._place = _Place(
             "GET", URL(f"{self.headers.origin}/"), loop=loop, ssl=_tls(settings) or True
         )
 
@@ -145,7 +148,7 @@ class AiohttpUpstream:
     ) -> UpstreamAnswer:
         """See `Upstream`."""
         started = perf_counter()
-        with self._counting():
+        with self._counting:
             connection = await self._connect()
             upload: asyncio.Task[None] | None = None
             try:
@@ -153,7 +156,8 @@ class AiohttpUpstream:
                     method=method, upgrading=False, read_timeout=self._read_timeout
                 )
                 upload = self._begin(connection, _head(method, target, headers, body), body)
-                message, payload = await _read_head(connection)
+                with _translated:
+                    message, payload = await connection.read_head()
             except BaseException:
                 _stop(upload)
                 connection.abort()
@@ -169,7 +173,7 @@ class AiohttpUpstream:
         """See `Upstream`."""
         started = perf_counter()
         handshake = Handshake(protocols)
-        with self._counting():
+        with self._counting:
             connection = await self._connect()
             try:
                 connection.protocol.expect_answer(
@@ -177,11 +181,12 @@ class AiohttpUpstream:
                 )
                 head = _head("GET", target, headers + handshake.headers, None)
                 self._begin(connection, head, None)
-                message, payload = await _read_head(connection)
+                with _translated:
+                    message, payload = await connection.read_head()
                 self._count(message.code, started)
                 if message.code != 101:
                     return _Answer(connection, message, payload, None)
-                with _translated():
+                with _translated:
                     return handshake.finish(connection, message)
             except BaseException:
                 connection.abort()
@@ -208,7 +213,7 @@ class AiohttpUpstream:
         self, connection: BackendConnection, head: bytes, body: RequestBody | None
     ) -> asyncio.Task[None] | None:
         """Send the head; the task that sends the body, if there is one."""
-        with _translated():
+        with _translated:
             connection.write_head(head)
         if body is None or body.length == 0:
             connection.protocol.start_timeout()
@@ -235,17 +240,59 @@ class AiohttpUpstream:
             if protocol.awaits_head:
                 protocol.start_timeout()
 
-    @contextmanager
-    def _counting(self) -> Iterator[None]:
-        try:
-            yield
-        except UpstreamError as error:
-            self.metrics.upstream_errors_total.labels(error.kind).inc()
-            raise
-
     def _count(self, status: int, started: float) -> None:
         self.metrics.upstream_duration_seconds.observe(perf_counter() - started)
-        self.metrics.upstream_responses_total.labels(f"{status // 100}xx").inc()
+        self._responses(f"{status // 100}xx").inc()
+
+
+class _Place(ClientRequest):
+    """For the pool, a request is no more than the place that it goes to: always the same one."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        return super().connection_key
+
+
+class _Translated:
+    """The one boundary: whatever goes wrong with a connection becomes an UpstreamError.
+
+    A class and not a generator, because it stands four times on the way of every request.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, SocketTimeoutError):
+            raise UpstreamTimeout("read_timeout") from None
+        if isinstance(error, BadAnswer | HttpProcessingError):
+            cause = str(error) if isinstance(error, BadAnswer) else type(error).__name__
+            raise UpstreamUnavailable("protocol", cause) from error
+        if isinstance(error, ClientError | OSError):
+            raise UpstreamUnavailable("reset", type(error).__name__) from error
+
+
+_translated = _Translated()
+
+
+class _Counting:
+    """Counts the errors that pass."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._errors = metrics.upstream_errors_total
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, UpstreamError):
+            self._errors.labels(error.kind).inc()
 
 
 class _Answer:
@@ -267,8 +314,11 @@ class _Answer:
         self._payload = payload
         self._upload = upload
 
+    def read_ready(self) -> bytes:
+        return b"" if self._payload.exception() is not None else self._payload.read_nowait()
+
     async def read(self) -> bytes:
-        with _translated():
+        with _translated:
             chunk = await self._payload.readany()
         if not chunk:
             self.release()
@@ -321,25 +371,6 @@ def _head(method: str, target: str, headers: Headers, body: RequestBody | None) 
         framing = "Transfer-Encoding: chunked"
         lines.append(framing if body.length is None else f"Content-Length: {body.length}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-async def _read_head(connection: BackendConnection) -> tuple[RawResponseMessage, StreamReader]:
-    with _translated():
-        return await connection.read_head()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The one boundary: whatever goes wrong with a connection becomes an UpstreamError."""
-    try:
-        yield
-    except SocketTimeoutError:
-        raise UpstreamTimeout("read_timeout") from None
-    except (BadAnswer, HttpProcessingError) as error:
-        cause = str(error) if isinstance(error, BadAnswer) else type(error).__name__
-        raise UpstreamUnavailable("protocol", cause) from error
-    except (ClientPayloadError, ClientError, OSError) as error:
-        raise UpstreamUnavailable("reset", type(error).__name__) from error
 
 
 def _stop(upload: asyncio.Task[None] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from aiohttp import web
@@ -10,9 +11,9 @@ from aiohttp import web
 from gateway.proxy.body import VisitorGone
 from gateway.proxy.response import reset_connection
 
-# Seconds between two looks at the visitor's connection. aiohttp tells its handlers only when they
+# What the listener calls when the connection is over. aiohttp tells its handlers only when they
 # write, and an event stream may be silent for long.
-LOOK_EVERY = 0.2
+ON_LEAVING: web.RequestKey[Callable[[], None]] = web.RequestKey("on_leaving")
 
 
 class Watch:
@@ -24,13 +25,18 @@ class Watch:
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
-        self._scope = asyncio.timeout(None)
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._has_left = False
 
     async def __aenter__(self) -> Watch:
-        await self._scope.__aenter__()
-        self._look()
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self._request[ON_LEAVING] = self._leave
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            self._leave()
         return self
 
     async def __aexit__(
@@ -39,28 +45,25 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
-        try:
-            await self._scope.__aexit__(kind, error, trace)
-        except TimeoutError:
+        task, self._task = self._task, None
+        assert task is not None
+        del self._request[ON_LEAVING]
+        # A cancellation from elsewhere goes on its way.
+        is_ours = self._has_left and task.uncancel() <= self._cancelling
+        if is_ours and kind is asyncio.CancelledError:
             raise VisitorGone from None
 
     def end(self) -> None:
         """Cut the visitor's connection: never a clean end of half an answer."""
         reset_connection(self._request)
-        if self._timer is not None:
-            self._stop()
-            self._look()
+        self._leave()
 
-    def _look(self) -> None:
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            self._timer = None
-            self._scope.reschedule(self._loop.time())
-        else:
-            self._timer = self._loop.call_later(LOOK_EVERY, self._look)
+    def _leave(self) -> None:
+        # Not at once: who tells of it may be the task itself, in the midst of a step.
+        if self._task is not None:
+            self._task.get_loop().call_soon(self._cut)
 
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _cut(self) -> None:
+        if self._task is not None and not self._has_left:
+            self._has_left = True
+            self._task.cancel()

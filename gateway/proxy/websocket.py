@@ -21,6 +21,7 @@ from gateway.proxy.backend_socket import CLOSE_TIMEOUT, MAX_MESSAGE, BackendSock
 from gateway.proxy.body import VisitorGone
 from gateway.proxy.caching import NO_STORE
 from gateway.proxy.forward import Passage, deliver, headers_for, nobody_left
+from gateway.proxy.headers import holds_token
 from gateway.proxy.watch import Watch
 
 _MESSAGES = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
@@ -213,9 +214,14 @@ class _Ending:
 
 
 def _offered(request: web.BaseRequest) -> tuple[str, ...]:
-    """The subprotocols that the visitor offers, in order (RFC 6455 section 11.3.4)."""
+    """The subprotocols that the visitor offers, in order (RFC 6455 section 11.3.4).
+
+    Some scripts send a secret as one; a token of ours is none of the backend's business.
+    """
     listed = ",".join(request.headers.getall("Sec-WebSocket-Protocol", ()))
-    return tuple(name for name in map(str.strip, listed.split(",")) if name)
+    return tuple(
+        name for name in map(str.strip, listed.split(",")) if name and not holds_token(name)
+    )
 
 
 async def _bounded(closing: Awaitable[object], cut: Callable[[], None]) -> None:

@@ -7,9 +7,9 @@ the first address that is not; what stands left of it is the visitor's own claim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from gateway.errors import Refusal
@@ -17,7 +17,7 @@ from gateway.links.model import IPAddress, IPNetwork
 from gateway.links.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrustedProxies:
     """The peers whose `X-Forwarded-For` is believed; `unix` means those of a unix listener."""
 
@@ -26,9 +26,14 @@ class TrustedProxies:
 
     def trusts(self, peer: IPAddress | None) -> bool:
         """Whether `peer` (None: at the other end of a unix socket) is a proxy of ours."""
-        if peer is None:
-            return self.unix
-        return any(peer in network for network in self.networks)
+        return self.unix if peer is None else self._in_networks(peer)
+
+    @cached_property
+    def _in_networks(self) -> Callable[[IPAddress], bool]:
+        # Asked of every request, mostly about the same few proxies and visitors.
+        return lru_cache(maxsize=4096)(
+            lambda peer: any(peer in network for network in self.networks)
+        )
 
 
 @lru_cache(maxsize=4096)

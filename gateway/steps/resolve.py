@@ -65,7 +65,8 @@ class Resolve:
         latest: tuple[Link, Session, float] | None = None
         candidates = visit.cookies.sessions(visit.sent_cookies)
         for candidate in candidates:
-            link = await self.links.by_id(candidate.link_id)
+            link_id = candidate.link_id
+            link = self.links.peek(link_id) or await self.links.by_id(link_id)
             if link is None or not self._answers_here(link, visit):
                 continue
             session = await self._revive(candidate, link, visit.scope.now)

@@ -21,8 +21,8 @@ class Visit:
 
     `target` is what the backend would be asked for; None on the gates' own paths.
     `cookie_made_at` is when the session's cookie was made; the session itself may have been seen
-    later, on a WebSocket. `admitted_on` are the facts that the rules let this request in on. `action` and `reason` are what the access log and the metrics say in
-    the end.
+    later, on a WebSocket. `admitted_on` are the facts that the rules let this request in on.
+    `action` and `reason` are what the access log and the metrics say in the end.
     """
 
     scope: Scope

@@ -40,6 +40,8 @@ REST = 1.0
 MAX_COMMANDS = 16
 # An idle subscription is asked for a sign of life this often: a peer that vanished says nothing.
 PING_INTERVAL = 5.0
+# A task whose cancellation was swallowed is cancelled again after this.
+CANCEL_AGAIN = 0.1
 
 _T = TypeVar("_T")
 
@@ -105,7 +107,23 @@ class RedisClient:
         await self._ask(lambda: self._client.ping())
 
     async def listen(self, channel: str, heard: Callable[[bytes], None]) -> None:
-        """Call `heard` with each message, until the subscription breaks (StoreUnavailable)."""
+        """Call `heard` with each message, until the subscription breaks (StoreUnavailable).
+
+        In a task of its own, too: a cancellation that the library swallows would let this go on
+        for ever, and with it the end of the process.
+        """
+        listening = asyncio.ensure_future(self._listen(channel, heard))
+        try:
+            await asyncio.wait({listening})
+        finally:
+            while not listening.done():
+                listening.cancel()
+                await asyncio.wait({listening}, timeout=CANCEL_AGAIN)
+            if not listening.cancelled():
+                listening.exception()  # Whoever waited may be cancelled, and not look.
+        listening.result()
+
+    async def _listen(self, channel: str, heard: Callable[[bytes], None]) -> None:
         pubsub = self._client.pubsub()
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT):

@@ -187,6 +187,17 @@ async def test_redis_is_found_again_after_a_restart(own_redis_server: RedisServe
     await redis.close()
 
 
+async def test_a_subscription_can_be_ended_at_any_moment(redis: RedisClient) -> None:
+    """On Python 3.11 `asyncio.wait_for`, in the libraries, may swallow a cancellation."""
+    for steps in range(60):
+        listening = asyncio.create_task(redis.listen("portal:changes", lambda message: None))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        listening.cancel()
+        done, _ = await asyncio.wait({listening}, timeout=5)
+        assert done, f"cancelled after {steps} steps, and goes on"
+
+
 async def test_a_broken_subscription_is_told(own_redis_server: RedisServer) -> None:
     redis = await open_redis(own_redis_server.url)
     heard: list[bytes] = []
