@@ -123,10 +123,10 @@ async def running(
         passwords = PasswordHasher()
         stack.callback(passwords.close)
         background = _Background(stack)
+        visitors: _Visitors | None = None
         if part in {"all", "gateway"}:
             visitors = _Visitors(settings, stores, metrics, Keyring(secret_keys), health, passwords)
-            jobs += await visitors.start(stack, background, printer)
-            process.visitors, process.drain = visitors.listener, visitors.drain
+            jobs += await visitors.prepare(stack, background, printer)
         if part in {"all", "worker"}:
             jobs += upkeep_jobs(
                 stores.changes, stores.access_log, retention_days=settings.access_log.retention_days
@@ -138,6 +138,11 @@ async def running(
         process.admin_url = await _start_admin(settings, stores, metrics, health, passwords, stack)
         background.run(Worker(jobs, metrics).run())
         await health.probe()
+        if visitors is not None:
+            # Last, and so the first to end: while visitors finish, their entries are still
+            # flushed and drained, and metrics and health are still there to be asked.
+            process.visitors = await visitors.listen(stack)
+            process.drain = visitors.drain
         yield process
         health.is_draining = True
         if process.visitors is not None:
@@ -300,16 +305,19 @@ class _Visitors:
         self._keyring = keyring
         self._health = health
         self._passwords = passwords
-        self.listener: Listener | None = None
+        self._answer: Handler | None = None
         self.drain: Callable[[], Awaitable[None]] | None = None
 
-    async def start(
+    async def prepare(
         self,
         stack: AsyncExitStack,
         background: _Background,
         printer: Callable[[str], None] | None,
     ) -> list[Job]:
-        """Listen, and say which jobs go with it. What is pushed last on `stack` ends first."""
+        """Make everything behind the listener; the jobs that go with it.
+
+        What is pushed last on `stack` ends first.
+        """
         settings, stores, metrics = self._settings, self._stores, self._metrics
         journal = self._open_journal()
         drain = Drain(journal, stores.access_log)
@@ -323,13 +331,19 @@ class _Visitors:
         exchanges = Exchanges(stores.cache.by_id, time.time)
         stores.cache.on_invalidated.append(exchanges.reconsider)
         stores.cache.on_forgotten.append(exchanges.reconsider_all)
-        handler = self._handler(journal, mail, backends, exchanges)
+        self._answer = self._handler(journal, mail, backends, exchanges)
         background.run(stores.cache.run())
         background.run(exchanges.run())
-        listener = self.listener = Listener(handler, handler.refuse_bytes, settings.limits)
-        await listener.start(await open_sockets(settings.listen))
-        stack.push_async_callback(listener.close, settings.drain.timeout)
         return journal_jobs(journal, drain, adoption)
+
+    async def listen(self, stack: AsyncExitStack) -> Listener:
+        """Let visitors in, once `prepare` has been called."""
+        assert self._answer is not None
+        settings = self._settings
+        listener = Listener(self._answer, self._answer.refuse_bytes, settings.limits)
+        stack.push_async_callback(listener.close, settings.drain.timeout)
+        await listener.start(await open_sockets(settings.listen))
+        return listener
 
     def _open_journal(self) -> JournalWriter:
         root = self._settings.data_dir / "journal"
