@@ -60,7 +60,8 @@ def make_request(
     """What aiohttp calls for each request; its stand-in for a bad one would answer as HTTP/1.0."""
     if message is ERROR:
         message = _UNPARSED
-    return VisitorRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    # Asking asyncio for the running loop is a system call (getpid) on Python 3.11.
+    return VisitorRequest(message, payload, protocol, writer, task, protocol._loop)
 
 
 def peer_address(request: web.BaseRequest) -> IPAddress | None:
