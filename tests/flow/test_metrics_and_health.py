@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.health import journal_probe
 from gateway.links.verdict import Decision, Reason
 from gateway.store.database import Database
 from tests.echo_backend import EchoBackend, answer
@@ -337,3 +338,10 @@ async def _parts_down(portal: Portal) -> tuple[int, set[str]]:
     async with portal.http.get(f"{portal.admin}/health/ready") as response:
         told = await response.json()
         return response.status, {detail["field"] for detail in told.get("details", ())}
+
+
+async def test_many_looks_at_once_do_not_disturb_one_another(tmp_path: Path) -> None:
+    look = journal_probe(tmp_path)
+    for _ in range(20):
+        await asyncio.gather(*(look() for _ in range(8)))
+    assert list(tmp_path.iterdir()) == []
