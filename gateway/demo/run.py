@@ -37,7 +37,7 @@ class Sample:
 
 def samples(now: datetime) -> list[Sample]:
     """One link for each rule. Times are UTC."""
-    soon = (now + timedelta(seconds=1)).isoformat()
+    past = (now - timedelta(minutes=1)).isoformat()
     return [
         Sample("private, everything permitted", {"workorder": "WO-1042", "permissions": _TOUCHED}),
         Sample("public, to look at only", {
@@ -50,7 +50,7 @@ def samples(now: datetime) -> list[Sample]:
             "access_restrictions": {"require_email_verification": True}}),
         Sample("good for one visitor: a button has to be pressed", {
             "workorder": "WO-1042", "access_restrictions": {"max_uses": 1}}),
-        Sample("expired a moment ago", {"workorder": "WO-1042", "expiry_date": soon}),
+        Sample("expired a moment ago", {"workorder": "WO-1042", "expiry_date": past}),
         Sample("for another network (192.0.2.0/24)", {
             "workorder": "WO-1042", "access_restrictions": {"allowed_ips": ["192.0.2.0/24"]}}),
         Sample("switched off", {"workorder": "WO-1042", "is_active": False}),
