@@ -23,6 +23,7 @@ FLOORS: list[list[str]] = [
         "config.settings_error",
     ],
     [
+        "gateway.languages",
         "gateway.metrics",
         "gateway.crypto",
         "gateway.store",
@@ -73,6 +74,7 @@ PURE = [
         )
     ),
     ROOT / "gateway" / "errors.py",
+    ROOT / "gateway" / "languages" / "negotiation.py",
 ]
 IMPURE_MODULES = {
     "asyncio", "socket", "ssl", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "subprocess",
