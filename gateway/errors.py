@@ -6,7 +6,10 @@ GatewayError
 ├── UpstreamError           the backend
 │   ├── UpstreamUnavailable    cannot be reached, or broke the protocol before it answered
 │   └── UpstreamTimeout        did not answer in time
-└── MailUnavailable         no mail server is configured, or it does not take the message
+├── MailUnavailable         no mail server is configured, or it does not take the message
+└── OutboundError           a request to an address that somebody typed (a logo, a webhook)
+    ├── OutboundRefused        may not be sent, or its answer not be used, now or later
+    └── OutboundFailed         came to nothing this time
 
 Exceptions of libraries are translated into these at the one boundary where the library is
 called; nothing above that boundary catches a library's exception.
@@ -66,3 +69,15 @@ class UpstreamTimeout(UpstreamError):
 
 class MailUnavailable(GatewayError):
     """The mail cannot be handed to a mail server."""
+
+
+class OutboundError(GatewayError):
+    """What was asked of an address that somebody typed came to nothing; never quotes the address."""
+
+
+class OutboundRefused(OutboundError):
+    """The address may not be asked, or what it answers cannot be used: there is no second try."""
+
+
+class OutboundFailed(OutboundError):
+    """The network, the server or its certificate did not do its part; another try may succeed."""

@@ -24,6 +24,7 @@ FLOORS: list[list[str]] = [
     ],
     [
         "gateway.languages",
+        "gateway.outbound",
         "gateway.metrics",
         "gateway.crypto",
         "gateway.store",
@@ -75,6 +76,7 @@ PURE = [
     ),
     ROOT / "gateway" / "errors.py",
     ROOT / "gateway" / "languages" / "negotiation.py",
+    ROOT / "gateway" / "outbound" / "addresses.py",
 ]
 IMPURE_MODULES = {
     "asyncio", "socket", "ssl", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "subprocess",
