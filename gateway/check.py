@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from config.load import SettingsError, resolve_secret_keys
 from config.models import Settings, UpstreamSettings
 from config.secret_keys import FILE_NAME
-from gateway.crypto.sealing import Sealer
 from gateway.errors import GatewayError
 from gateway.notify.mail import Mailer
 from gateway.probe import ProbeFailed, probe_upstream
 from gateway.steps.backends import landing_target
 from gateway.store.engines import sqlite_path
-from gateway.store.links import LinkStore
 from gateway.store.redis import open_redis
-from gateway.upkeep import opened, schema_problem
+from gateway.upkeep import needs_rewrap, opened, schema_problem
 
 # Seconds for one part to answer; a part that takes longer is as good as down for visitors.
 TIMEOUT = 10.0
@@ -118,13 +116,13 @@ async def _check_secret_keys(settings: Settings) -> str:
     """Whether the first key is enough, as far as the database can say."""
     if not settings.secret_keys and not (settings.data_dir / FILE_NAME).exists():
         return "serve will make one"
-    sealer = Sealer(resolve_secret_keys(settings))
+    secret_keys = resolve_secret_keys(settings)
     if _is_absent(settings):
         return "nothing is encrypted yet"
     async with opened(settings) as database:
         if await database.schema_state() != "current":
             return "what is encrypted under them is not known before the schema is up to date"
-        if await LinkStore(database, sealer).needs_rewrap():
+        if await needs_rewrap(database, secret_keys):
             return "an old key is still needed: run 'portal-gateway rewrap' before it is dropped"
     return "everything is encrypted under the first key"
 

@@ -149,7 +149,8 @@ def rewrap(config: Config = None) -> None:
     settings = _settings(config)
     from gateway import upkeep
 
-    typer.echo(f"Links encrypted anew: {asyncio.run(upkeep.rewrap(settings))}")
+    for name, number in asyncio.run(upkeep.rewrap(settings)).items():
+        typer.echo(f"{name} encrypted anew: {number}")
 
 
 @key_app.command("create")

@@ -12,6 +12,7 @@ from gateway.crypto.sealing import Sealer
 from gateway.store.database import Database
 from gateway.store.keys import ApiKey, KeyStore, Role
 from gateway.store.links import LinkStore
+from gateway.store.outbox import SEALED_AS, OutboxStore
 
 
 @asynccontextmanager
@@ -89,11 +90,26 @@ async def revoke_key(settings: Settings, key_id: str) -> bool:
         return await KeyStore(database).revoke(key_id)
 
 
-async def rewrap(settings: Settings) -> int:
-    """Encrypt everything stored under the first secret key; how many links were changed."""
-    sealer = Sealer(resolve_secret_keys(settings))
+async def rewrap(settings: Settings) -> dict[str, int]:
+    """Encrypt everything stored under the first secret key; how much was changed, by its kind."""
+    secret_keys = resolve_secret_keys(settings)
     async with opened_current(settings) as database:
-        return await LinkStore(database, sealer).rewrap()
+        return {name: await store.rewrap() for name, store in _sealed(database, secret_keys)}
+
+
+async def needs_rewrap(database: Database, secret_keys: Sequence[str]) -> bool:
+    """Whether anything stored still needs a key that is not the first one."""
+    return any([await store.needs_rewrap() for _, store in _sealed(database, secret_keys)])
+
+
+def _sealed(
+    database: Database, secret_keys: Sequence[str]
+) -> list[tuple[str, LinkStore | OutboxStore]]:
+    """Every store that keeps something encrypted, with the name of what it keeps."""
+    return [
+        ("Links", LinkStore(database, Sealer(secret_keys))),
+        ("Mails", OutboxStore(database, Sealer(secret_keys, SEALED_AS))),
+    ]
 
 
 def key_table(keys: Sequence[ApiKey]) -> str:

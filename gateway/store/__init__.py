@@ -4,7 +4,9 @@ database    one database, SQLite or PostgreSQL (engines), whose errors become ou
 schema      the tables, and their history (migrations)
 changes     the numbered feed of changes: every write of a link takes the next number
 links       links, written and read by their owners and looked up by their tokens, with rows,
-            listing, domains and resealing for its single concerns
+            listing and domains for its single concerns
+resealing   rotation of the secret keys, for every column of sealed texts
+outbox      mails that are on their way
 uses        the uses of a limited link, spent by one conditional write
 keys        the admin API's keys
 access_log  the access log and what is counted from it

@@ -26,6 +26,8 @@ from gateway.store.schema import link_namespaces, link_usage, link_uses, link_vi
 
 __all__ = ["SORT_FIELDS", "DomainTaken", "LinkQuery", "LinkStore", "NotStorable"]
 
+_TOKENS = resealing.SealedColumn(links.c.id, links.c.token_sealed)
+
 
 class LinkStore:
     """The links of one database. Every method raises StoreUnavailable("database")."""
@@ -142,11 +144,11 @@ class LinkStore:
 
     async def rewrap(self) -> int:
         """Seal every token under the first secret key; how many needed it. Raises SealBroken."""
-        return await resealing.rewrap(self._database, self._sealer)
+        return await resealing.rewrap(self._database, _TOKENS, self._sealer)
 
     async def needs_rewrap(self) -> bool:
         """Whether a token is still sealed under another key than the first."""
-        return await resealing.needs_rewrap(self._database, self._sealer)
+        return await resealing.needs_rewrap(self._database, _TOKENS, self._sealer)
 
     async def _snapshot(self, condition: ColumnElement[bool]) -> Link | None:
         # One statement for the link and its namespaces: a row for each of them, at least one.

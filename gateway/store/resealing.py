@@ -1,63 +1,68 @@
-"""Rotation of the secret keys: sealed tokens, from older keys to the first one."""
+"""Rotation of the secret keys: what is sealed, from older keys to the first one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Column, select, update
 
 from gateway.crypto.sealing import Sealer
 from gateway.store.database import Database
-from gateway.store.schema import links
 
 # Rows at a time: each is some 50 microseconds of arithmetic, which nobody else can use.
 _BATCH = 200
 
-Sealed = tuple[str, str]
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed texts, and the key of its table, one column that never changes."""
+
+    key: Column[str] | Column[int]
+    sealed: Column[str]
 
 
-async def rewrap(database: Database, sealer: Sealer) -> int:
-    """Seal every token under the first secret key; how many needed it.
+Sealed = tuple[Any, str]
 
-    Links do not change by this, so there is no number to take. A link that gets a new token in
-    the meantime keeps it. Raises SealBroken if a key is missing; what was done so far stays done.
+
+async def rewrap(database: Database, column: SealedColumn, sealer: Sealer) -> int:
+    """Seal every text in `column` under the first secret key; how many needed it.
+
+    What is said does not change by this, so nobody needs to be told. A row that gets a new text
+    in the meantime keeps it. Raises SealBroken if a key is missing; what was done so far stays.
     """
     done = 0
-    async for batch in _batches(database):
-        stale = [(id, sealed) for id, sealed in batch if sealer.needs_rewrap(sealed)]
+    async for batch in _batches(database, column):
+        stale = [(key, sealed) for key, sealed in batch if sealer.needs_rewrap(sealed)]
         if not stale:
             continue
         async with database.transaction() as connection:
-            for id, sealed in stale:
+            for key, sealed in stale:
                 result = await connection.execute(
-                    update(links)
-                    .where(links.c.id == id, links.c.token_sealed == sealed)
-                    .values(token_sealed=sealer.rewrap(sealed))
+                    update(column.sealed.table)
+                    .where(column.key == key, column.sealed == sealed)
+                    .values({column.sealed: sealer.rewrap(sealed)})
                 )
                 done += result.rowcount
     return done
 
 
-async def needs_rewrap(database: Database, sealer: Sealer) -> bool:
-    """Whether a token is sealed under another key than the first."""
-    async for batch in _batches(database):
+async def needs_rewrap(database: Database, column: SealedColumn, sealer: Sealer) -> bool:
+    """Whether a text in `column` is sealed under another key than the first."""
+    async for batch in _batches(database, column):
         if any(sealer.needs_rewrap(sealed) for _, sealed in batch):
             return True
     return False
 
 
-async def _batches(database: Database) -> AsyncIterator[list[Sealed]]:
-    last = ""
+async def _batches(database: Database, column: SealedColumn) -> AsyncIterator[list[Sealed]]:
+    first = select(column.key, column.sealed).order_by(column.key).limit(_BATCH)
+    statement = first
     while True:
-        statement = (
-            select(links.c.id, links.c.token_sealed)
-            .where(links.c.id > last)
-            .order_by(links.c.id)
-            .limit(_BATCH)
-        )
         async with database.reading() as connection:
-            batch = [(row.id, row.token_sealed) for row in await connection.execute(statement)]
+            batch = [(row[0], row[1]) for row in await connection.execute(statement)]
         if not batch:
             return
         yield batch
-        last = batch[-1][0]
+        statement = first.where(column.key > batch[-1][0])

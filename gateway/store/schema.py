@@ -18,6 +18,8 @@ api_keys           the admin API's keys, as hashes
 change_counter     one row: the number of the newest change (gateway.store.changes)
 changes            what each number changed; `token_hashes` is hashes of 32 bytes, end to end
 journal_positions  how far each gateway's journal is stored: `segment` and `byte_offset` in it
+outbox             one row a mail that has not left yet (gateway.store.outbox); `sealed` is ciphertext.
+                   Without a foreign key, for it outlives the link
 
 Locks are taken in this order, everywhere: change_counter, links, link_usage, the rest; several
 rows of one table by ascending link id. `link_visitors` has no foreign key because checking one
@@ -211,4 +213,21 @@ journal_positions = Table(
     Column("journal_id", String(64), primary_key=True),
     Column("segment", BigInteger, nullable=False),
     Column("byte_offset", BigInteger, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("link_id", _LinkId, nullable=False),
+    Column("topic", String(128)),
+    Column("message_id", Text, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("next_try_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index(None, "next_try_at"),
+    Index(None, "topic"),
 )

@@ -84,11 +84,13 @@ async def test_a_schema_of_a_later_version_is_newer(database: Database) -> None:
 async def test_a_schema_of_an_earlier_version_is_older_until_it_is_migrated(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with database.reading() as connection:
+        head = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     steps = tmp_path / "migrations 100%"
     shutil.copytree(Path(migrations.__file__).parent, steps)
-    (steps / "versions" / "0002_next.py").write_text(
+    (steps / "versions" / "next.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = 'next', {head!r}\n"
         "def upgrade():\n"
         "    op.execute('CREATE TABLE later (id INTEGER)')\n"
     )

@@ -19,6 +19,7 @@ from gateway.links.model import Link, LinkRecord
 from gateway.store.database import Database
 from gateway.store.keys import ApiKey, KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.outbox import SEALED_AS, MailKind, OutboxStore, OutgoingMail
 
 OLD, NEW = "old-" * 8, "new-" * 8
 Run = Callable[..., tuple[int, str, str]]
@@ -194,14 +195,35 @@ def test_a_damaged_database_is_told_in_one_line(run: Run) -> None:
     assert len(err.splitlines()) == 1
 
 
+def store_mail(secret_key: str) -> None:
+    async def store() -> None:
+        database = Database.open("sqlite:///portal.db")
+        try:
+            now = time.time()
+            mail = OutgoingMail(MailKind.CODE, new_id(), "<1@x>", "hello", now, now + 600)
+            await OutboxStore(database, Sealer([secret_key], SEALED_AS)).put(mail)
+        finally:
+            await database.close()
+
+    asyncio.run(store())
+
+
 def test_keys_are_rotated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     store_link(OLD)
+    store_mail(OLD)
     monkeypatch.setenv("PORTAL_SECRET_KEYS", f"{NEW},{OLD}")
     assert "an old key is still needed" in run("check")[1]
-    assert run("rewrap") == (0, "Links encrypted anew: 1\n", "")
-    assert run("rewrap") == (0, "Links encrypted anew: 0\n", "")
+    assert run("rewrap") == (0, "Links encrypted anew: 1\nMails encrypted anew: 1\n", "")
+    assert run("rewrap") == (0, "Links encrypted anew: 0\nMails encrypted anew: 0\n", "")
     monkeypatch.setenv("PORTAL_SECRET_KEYS", NEW)
     assert "everything is encrypted under the first key" in run("check")[1]
+
+
+def test_a_mail_that_waits_needs_its_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_link(NEW)
+    store_mail(OLD)
+    monkeypatch.setenv("PORTAL_SECRET_KEYS", f"{NEW},{OLD}")
+    assert "an old key is still needed" in run("check")[1]
 
 
 def test_rewrap_without_the_old_key_is_told_in_one_line(
