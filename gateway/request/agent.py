@@ -1,35 +1,19 @@
-"""What the headers say of the client: a navigation, a prefetch, a known bot.
-
-The list of bots is short and names programs that say who they are. It decides what is counted,
-never who is let in, so a program that lies gains nothing.
-"""
+"""What the headers say of whoever reads the answer: a browser's page, a prefetch, or nobody."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
-# Crawlers, link previewers of chat and mail programs, and mail scanners that name themselves.
-# A library's name (curl, python-requests) is no bot: people work with these.
-_BOTS = re.compile(
-    # "bot" as the end of a name, but for the telephones of that maker.
-    r"(?<!cu)bots?\b|crawl|spider|slurp|preview|"
-    r"facebookexternalhit|facebookcatalog|meta-externalagent|meta-externalfetcher|"
-    r"whatsapp/|slack-imgproxy|kakaotalk-scrap|iframely|embedly|vkshare|"
-    r"microsoft office|ms-office|msoffice|"
-    r"google-read-aloud|googleimageproxy|mediapartners-google|feedfetcher|"
-    r"apis-google|google-inspectiontool|google-safety|"
-    r"barracuda|proofpoint|mimecast|safelinks|urldefense|trendmicro|"
-    r"symantec|forcepoint|cloudmark|zscaler|"
-    r"chrome-lighthouse|pagespeed|gtmetrix|ia_archiver|claude-web|perplexity|chatgpt-user",
-    re.IGNORECASE,
+_AHEAD = ("prefetch", "preview", "prerender")
+
+# The first versions that send Fetch Metadata with every request to an origin that is potentially
+# trustworthy (https://www.w3.org/TR/fetch-metadata/): Chromium, Firefox, Safari.
+_ENGINES = (
+    (re.compile(r"\bChrome/(\d+)\.(\d+)"), (80, 0)),
+    (re.compile(r"\bGecko/\S+ Firefox/(\d+)\.(\d+)"), (90, 0)),
+    (re.compile(r"\bVersion/(\d+)\.(\d+)\S* (?:Mobile/\S+ )?Safari/"), (16, 4)),
 )
-
-
-@lru_cache(maxsize=4096)
-def is_bot(user_agent: str) -> bool:
-    """Whether a program says in `User-Agent` that nobody is looking at the answer."""
-    return bool(_BOTS.search(user_agent))
 
 
 def is_navigation(sec_fetch_mode: str | None, accept: str | None) -> bool:
@@ -39,14 +23,41 @@ def is_navigation(sec_fetch_mode: str | None, accept: str | None) -> bool:
     return accept is not None and "text/html" in accept.lower()
 
 
-def is_prefetch(sec_purpose: str | None, purpose: str | None) -> bool:
-    """Whether a browser asks ahead, for a page that may never be shown."""
+@lru_cache(maxsize=256)
+def is_prefetch(*purposes: str | None) -> bool:
+    """Whether a browser asks ahead, for a page that may never be shown.
+
+    `purposes` are what the headers say that browsers have used for it: `Sec-Purpose`, and before
+    it `Purpose`, `X-Purpose` and `X-Moz`.
+    """
     return any(
-        value is not None
-        and (
-            "prefetch" in value.lower()
-            or "preview" in value.lower()
-            or "prerender" in value.lower()
-        )
-        for value in (sec_purpose, purpose)
+        value is not None and any(word in value.lower() for word in _AHEAD) for value in purposes
     )
+
+
+@lru_cache(maxsize=4096)
+def claims_fetch_metadata(user_agent: str) -> bool:
+    """Whether `user_agent` is of a browser that says with each request what it is for.
+
+    Only browsers of whom that is certain; of the rest nothing follows.
+    """
+    return any(
+        (found := engine.search(user_agent)) is not None and (int(found[1]), int(found[2])) >= since
+        for engine, since in _ENGINES
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_trustworthy(scheme: str, host: str) -> bool:
+    """Whether browsers send Fetch Metadata to this origin (W3C Secure Contexts section 3.1).
+
+    `host` is normalised, with its port.
+    """
+    if scheme == "https":
+        return True
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return name in {"localhost", "[::1]"} or name.endswith(".localhost") or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    return re.fullmatch(r"127(?:\.\d{1,3}){3}", name) is not None

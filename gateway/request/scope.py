@@ -14,6 +14,9 @@ class Scope:
 
     `host` is normalised (lower case, no default port); `scheme` is what the visitor uses;
     `now` is in seconds since the epoch and stays the same for the whole decision.
+    `is_bot` is true for a program that says that it is one. `is_unseen`: nobody is taken to look at
+    the answer, which is a bot's, asked for ahead, or a scanner's under a browser's name; never so
+    of an unsafe method, but for a bot.
     `is_upgrade` is true for a WebSocket handshake alone (RFC 6455 section 4.1).
     """
 
@@ -27,8 +30,8 @@ class Scope:
     address: IPAddress
     user_agent: str
     is_navigation: bool
-    is_prefetch: bool
     is_bot: bool
+    is_unseen: bool
     is_upgrade: bool
     origin_holds: bool
 

@@ -11,7 +11,13 @@ from aiohttp import web
 from gateway.errors import Refusal
 from gateway.links.verdict import Reason
 from gateway.listener import peer_address
-from gateway.request.agent import is_bot, is_navigation, is_prefetch
+from gateway.request.agent import (
+    claims_fetch_metadata,
+    is_navigation,
+    is_prefetch,
+    is_trustworthy,
+)
+from gateway.request.bots import is_bot, is_driven
 from gateway.request.client_ip import TrustedProxies, client_address
 from gateway.request.host import normal_host, parse_host
 from gateway.request.origin import SAFE_METHODS, origin_holds
@@ -20,6 +26,7 @@ from gateway.request.scope import Scope
 from gateway.request.token import holds_whole_token, redact
 
 MAX_USER_AGENT = 512
+_FETCH_METADATA = ("Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-Dest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,9 @@ class Intake:
         host = self._own_host(raw_host)
         scheme = self.site.scheme_of(host)
         user_agent = redact(headers.get("User-Agent", ""))[:MAX_USER_AGENT]
+        bot = is_bot(user_agent)
         upgrade = _is_websocket(request)
+        safe = request.method in SAFE_METHODS and not upgrade
         return Scope(
             # A name and no secret: no system call for each.
             request_id=f"{random.getrandbits(64):016x}",
@@ -67,10 +76,12 @@ class Intake:
             ),
             user_agent=user_agent,
             is_navigation=is_navigation(headers.get("Sec-Fetch-Mode"), headers.get("Accept")),
-            is_prefetch=is_prefetch(headers.get("Sec-Purpose"), headers.get("Purpose")),
-            is_bot=is_bot(user_agent),
+            is_bot=bot,
+            # What changes something is somebody's doing, whatever its headers say: a visitor must
+            # not be able to hide a comment from its owner by calling it a prefetch.
+            is_unseen=bot or (safe and _is_unseen(request, user_agent, scheme, host)),
             is_upgrade=upgrade,
-            origin_holds=(request.method in SAFE_METHODS and not upgrade)
+            origin_holds=safe
             or origin_holds(
                 _whole(request, "Origin"), _whole(request, "Sec-Fetch-Site"), f"{scheme}://{host}"
             ),
@@ -102,6 +113,32 @@ def _whole(request: web.BaseRequest, name: str) -> str | None:
     """The header `name`. Of two none is chosen: together they are equal to nothing."""
     values = request.headers.getall(name, ())
     return ", ".join(values) if values else None
+
+
+def _is_unseen(request: web.BaseRequest, user_agent: str, scheme: str, host: str) -> bool:
+    """Whether nobody is taken to look at the answer, though it is no known bot's."""
+    get = request.headers.get
+    return (
+        is_prefetch(get("Sec-Purpose"), get("Purpose"), get("X-Moz"), get("X-Purpose"))
+        or is_driven(user_agent)
+        or _is_disguised(request, user_agent, scheme, host)
+    )
+
+
+def _is_disguised(request: web.BaseRequest, user_agent: str, scheme: str, host: str) -> bool:
+    """Whether a browser's name stands on a request that no such browser sends.
+
+    So do mail scanners ask that are not to be known as such. It is no more than a suspicion,
+    and decides nothing that a person who is wrongly suspected would notice.
+    """
+    headers = request.headers
+    return (
+        # Every browser sends it, so for nearly all requests this is the only question.
+        "Accept-Language" not in headers
+        and not any(name in headers for name in _FETCH_METADATA)
+        and claims_fetch_metadata(user_agent)
+        and is_trustworthy(scheme, host)
+    )
 
 
 def _is_websocket(request: web.BaseRequest) -> bool:

@@ -44,7 +44,7 @@ class Record:
         if link is None or visit.entered or (action == ASSET and reason is Reason.OK):
             return
         scope = visit.scope
-        is_access = reason is Reason.OK and not scope.is_bot
+        is_access = reason is Reason.OK and not scope.is_unseen
         self._journal.append(
             Entry(
                 link_id=link.id,
@@ -57,12 +57,9 @@ class Record:
                 email=visit.session.proven.email
                 if visit.session is not None
                 else visit.proven.email,
-                bot=scope.is_bot,
+                bot=scope.is_unseen,
                 request_id=scope.request_id,
-                is_view=is_access
-                and action == "view"
-                and scope.method != "HEAD"
-                and not scope.is_prefetch,
+                is_view=is_access and action == "view" and scope.method != "HEAD",
                 is_access=is_access,
             )
         )

@@ -13,8 +13,9 @@ class Entry:
     `at` is in seconds since the epoch. `action` is a route's action, `open`, a gate, or `denied`;
     `reason` is of the closed list. `visitor` is the verified address, the visitor's id, or a keyed
     hash; `email` is a verified address alone. `is_view` says that the entry counts as a view and
-    its visitor as a visitor; `is_access`, that the link was used: allowed, and by no bot. These
-    two are for counting and are not kept: an entry read back from the log has them false.
+    its visitor as a visitor; `is_access`, that the link was used: allowed, and by somebody who
+    looks; `bot`, that nobody is taken to look. `is_view` and `is_access` are for counting and are
+    not kept: an entry read back from the log has them false.
     """
 
     link_id: str

@@ -84,16 +84,31 @@ async def test_a_page_that_is_looked_at_is_one_view(portal: Portal) -> None:
     ]
 
 
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
+)
+HEADLESS = CHROME.replace("Chrome", "HeadlessChrome")
+SPEAKS = {"Accept-Language": "en"}
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "action", "is_marked"),
     [
         pytest.param("HEAD", {}, "view", False, id="HEAD"),
-        pytest.param("GET", {"Sec-Purpose": "prefetch"}, "view", False, id="a prefetch"),
-        pytest.param("GET", {"Sec-Purpose": "prefetch;prerender"}, "view", False, id="a prerender"),
-        pytest.param("GET", {"Purpose": "prefetch"}, "view", False, id="an old prefetch"),
+        pytest.param("GET", {"Sec-Purpose": "prefetch"}, "view", True, id="a prefetch"),
+        pytest.param("GET", {"Sec-Purpose": "prefetch;prerender"}, "view", True, id="a prerender"),
+        pytest.param("GET", {"Purpose": "prefetch"}, "view", True, id="an old prefetch"),
+        pytest.param("GET", {"X-Moz": "prefetch"}, "view", True, id="Firefox's prefetch"),
+        pytest.param("GET", {"X-Purpose": "preview"}, "view", True, id="Safari's preview"),
+        pytest.param("GET", {"User-Agent": CHROME}, "view", True, id="a browser's name alone"),
+        pytest.param(
+            "GET", {"User-Agent": HEADLESS} | SPEAKS, "view", True, id="a browser without a screen"
+        ),
         pytest.param("GET", {"User-Agent": "Googlebot/2.1"}, "view", True, id="a bot"),
         pytest.param("GET", {"User-Agent": "WhatsApp/2.24"}, "view", True, id="a previewer"),
         pytest.param("POST", {}, "comment", False, id="a comment"),
+        pytest.param("POST", {"Sec-Purpose": "prefetch"}, "comment", False, id="no prefetch"),
+        pytest.param("POST", {"User-Agent": CHROME}, "comment", False, id="a doubtful comment"),
     ],
 )
 async def test_what_is_no_view(
@@ -106,13 +121,49 @@ async def test_what_is_no_view(
     visitor.headers = headers
     answer = await visitor.ask(method, path(link, below))
     assert (answer.status, answer.reason) == (200, None)
-    assert (visitor.cookies == {}) is is_marked
+    # Doubt costs nobody anything: a bot that says so is the only one without a session.
+    is_named = headers.get("User-Agent") in {"Googlebot/2.1", "WhatsApp/2.24"}
+    assert (visitor.cookies == {}) is is_named
     (entry,) = await portal.log(link)
     assert (entry["action"], entry["reason"], entry["bot"]) == (action, "ok", is_marked)
     found = await stats(portal, link)
     assert (found["total_views"], found["unique_visitors"]) == (0, 0)
-    # A bot has not accessed the link; the others have.
+    # Where nobody looked, the link was not accessed.
     assert ("last_accessed" in found) is not is_marked
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(SPEAKS, id="a language"),
+        pytest.param({"Sec-Fetch-Mode": "cors"}, id="Fetch Metadata"),
+        pytest.param({"Sec-Fetch-Site": "none"}, id="another part of it"),
+        pytest.param({"Sec-Fetch-Dest": "document"}, id="the third"),
+    ],
+)
+async def test_a_browser_that_behaves_like_one_is_a_person(
+    portal: Portal, headers: dict[str, str]
+) -> None:
+    link = await portal.link()
+    visitor = portal.visitor()
+    visitor.headers = {"User-Agent": CHROME} | headers
+    await visitor.get(path(link))
+    assert await counted(portal, link) == (1, 1)
+    assert [entry["bot"] for entry in await portal.log(link)] == [False]
+
+
+async def test_whom_nobody_believes_is_served_like_anybody(portal: Portal) -> None:
+    """A scanner under a browser's name opens a session, looks around, and is never counted."""
+    link = await portal.link()
+    visitor = portal.visitor(User_Agent=CHROME)
+    assert (await visitor.get(path(link))).status == 200
+    assert (await visitor.get("/workorders/42/history")).status == 200
+    assert await counted(portal, link) == (0, 0)
+    # The person in whose mailbox it looked opens the link an hour later.
+    person = portal.visitor(User_Agent=CHROME, Accept_Language="de")
+    assert (await person.get(path(link))).status == 200
+    assert await counted(portal, link) == (1, 1)
+    assert [entry["bot"] for entry in await portal.log(link)] == [True, True, False]
 
 
 @pytest.mark.parametrize("agent", ["", "curl/8.5.0", "python-requests/2.32", PHONE, "Cubot X20"])

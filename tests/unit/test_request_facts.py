@@ -7,7 +7,12 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from gateway.errors import Refusal
-from gateway.request.agent import is_bot, is_navigation, is_prefetch
+from gateway.request.agent import (
+    claims_fetch_metadata,
+    is_navigation,
+    is_prefetch,
+    is_trustworthy,
+)
 from gateway.request.client_ip import (
     TrustedProxies,
     client_address,
@@ -137,27 +142,6 @@ def test_origin(origin: str | None, site: str | None, holds: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "bot"),
-    [
-        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", True),
-        ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", True),
-        ("WhatsApp/2.23.20.0", True),
-        ("facebookexternalhit/1.1", True),
-        ("TelegramBot (like TwitterBot)", True),
-        ("Mozilla/5.0 (Windows NT 10.0) SkypeUriPreview Preview/0.5", True),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/129.0 Safari/537.36", False),
-        ("Mozilla/5.0 (Linux; Android 9; CUBOT P30) AppleWebKit/537.36 Chrome/99 Mobile Safari/537.36", False),
-        ("Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 LinkedInApp/9.1", False),
-        ("curl/8.5.0", False),
-        ("python-requests/2.32", False),
-        ("", False),
-    ],
-)  # fmt: skip
-def test_bots_say_who_they_are(user_agent: str, bot: bool) -> None:
-    assert is_bot(user_agent) is bot
-
-
-@pytest.mark.parametrize(
     ("mode", "accept", "expected"),
     [
         ("navigate", "*/*", True),
@@ -172,14 +156,77 @@ def test_navigations(mode: str | None, accept: str | None, expected: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("sec_purpose", "purpose", "expected"),
+    ("purposes", "expected"),
     [
-        ("prefetch", None, True),
-        ("prefetch;prerender", None, True),
-        (None, "prefetch", True),
-        (None, "preview", True),
-        (None, None, False),
+        pytest.param(("prefetch",), True, id="Chromium"),
+        pytest.param(("prefetch;prerender",), True, id="a prerender"),
+        pytest.param((None, "Prefetch"), True, id="any of them, in any case"),
+        pytest.param((None, None, "preview"), True, id="Safari's preview"),
+        pytest.param((None, None), False, id="none"),
+        pytest.param(("navigate",), False, id="something else"),
+        pytest.param((), False, id="nothing"),
     ],
 )
-def test_prefetches(sec_purpose: str | None, purpose: str | None, expected: bool) -> None:
-    assert is_prefetch(sec_purpose, purpose) is expected
+def test_prefetches(purposes: tuple[str | None, ...], expected: bool) -> None:
+    assert is_prefetch(*purposes) is expected
+
+
+CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{} Safari/537.36"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}) Gecko/20100101 Firefox/{0}"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{} Safari/605.1.15"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{} Mobile/15E148 Safari/604.1"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "expected"),
+    [
+        pytest.param(CHROME.format("130.0.0.0"), True, id="Chrome"),
+        pytest.param(CHROME.format("80.0.3987.87"), True, id="the first Chrome that does"),
+        pytest.param(CHROME.format("79.0.3945.130"), False, id="the last Chrome that does not"),
+        pytest.param(CHROME.format("130.0.0.0") + " Edg/130.0.0.0", True, id="Edge"),
+        pytest.param(CHROME.format("64.0.3282.140") + " Edge/18.17763", False, id="the old Edge"),
+        pytest.param(FIREFOX.format("132.0"), True, id="Firefox"),
+        pytest.param(FIREFOX.format("90.0"), True, id="the first Firefox that does"),
+        pytest.param(FIREFOX.format("89.0"), False, id="the last Firefox that does not"),
+        pytest.param(SAFARI.format("18.0"), True, id="Safari"),
+        pytest.param(SAFARI.format("16.4.1"), True, id="the first Safari that does"),
+        pytest.param(SAFARI.format("16.3"), False, id="the last Safari that does not"),
+        pytest.param(SAFARI.format("9.5"), False, id="versions are numbers"),
+        pytest.param(IPHONE.format("16.4"), True, id="the first on a telephone"),
+        pytest.param(IPHONE.format("15.6.1"), False, id="an older telephone"),
+        pytest.param(
+            "Mozilla/5.0 (Linux; U; Android 4.4) AppleWebKit/537.36 Version/40.0 Mobile Safari/537.36",
+            False,
+            id="Android's old browser",
+        ),
+        pytest.param("Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 Mobile/15E148", False, id="an app"),
+        pytest.param("Mozilla/5.0 (Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko", False, id="IE"),
+        pytest.param("curl/130.0", False, id="a library"),
+        pytest.param("", False, id="nothing"),
+    ],
+)  # fmt: skip
+def test_which_browsers_always_say_what_a_request_is_for(user_agent: str, expected: bool) -> None:
+    assert claims_fetch_metadata(user_agent) is expected
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "expected"),
+    [
+        ("https", "portal.example", True),
+        ("http", "portal.example", False),
+        ("http", "portal.example:8080", False),
+        ("http", "127.0.0.1:8080", True),
+        ("http", "127.8.9.10", True),
+        ("http", "localhost", True),
+        ("http", "localhost:8080", True),
+        ("http", "portal.localhost:8080", True),
+        ("http", "[::1]:8080", True),
+        ("http", "[::1]", True),
+        ("http", "[2001:db8::1]:8080", False),
+        ("http", "127.0.0.1.example", False),
+        ("http", "localhost.example", False),
+        ("http", "10.0.0.1", False),
+    ],
+)
+def test_where_browsers_say_it(scheme: str, host: str, expected: bool) -> None:
+    assert is_trustworthy(scheme, host) is expected
