@@ -65,6 +65,7 @@ def _calls(parts: Parts) -> dict[str, Call]:
         "regenerateLink": links.regenerate,
         "activateLink": links.activate,
         "deactivateLink": links.deactivate,
+        "unlockLink": links.unlock,
         "accessLog": links.log,
         "listKeys": keys.list,
         "createKey": keys.create,

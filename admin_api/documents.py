@@ -9,12 +9,20 @@ from admin_api.checks import format_instant, format_network
 from gateway.links.model import LinkRecord, Permission
 from gateway.store.entry import Entry
 from gateway.store.keys import ApiKey
+from gateway.store.throttle_state import ThrottleState
 
 
 def link_document(
-    record: LinkRecord, log: Sequence[Entry], public_url: str, now: float
+    record: LinkRecord,
+    log: Sequence[Entry],
+    throttle: ThrottleState | None,
+    public_url: str,
+    now: float,
 ) -> schemas.WorkorderPortalLink:
-    """The link as its owner sees it at `now`; `log` is its newest entries, newest first."""
+    """The link as its owner sees it at `now`; `log` is its newest entries, newest first.
+
+    `throttle` is None while nobody can say.
+    """
     link = record.link
     # Constructed without validation: what is stored was checked when it came in, and a rule
     # that has been made stricter since must not hide a link from its owner.
@@ -40,6 +48,7 @@ def link_document(
         sv_client=record.sv_client,
         version=record.version,
         status=record.status(now).value,
+        throttle=None if throttle is None else _throttle(throttle),
     )
 
 
@@ -105,6 +114,15 @@ def _usage(record: LinkRecord, log: Sequence[Entry]) -> schemas.UsageStats:
         last_accessed=_instant(usage.last_accessed),
         access_log=[entry_document(entry) for entry in log],
         uses=usage.uses,
+    )
+
+
+def _throttle(state: ThrottleState) -> schemas.ThrottleState:
+    return schemas.ThrottleState.model_construct(
+        failures=state.failures,
+        codes=state.codes,
+        locked=state.is_locked,
+        retry_after=state.retry_after if state.is_locked else None,
     )
 
 

@@ -25,6 +25,7 @@ from gateway.crypto.tokens import hash_token, new_id, new_token
 from gateway.links.model import Link, LinkRecord, LinkType
 from gateway.store.entry import Entry
 from gateway.store.links import DomainTaken, LinkQuery
+from gateway.store.throttle_state import ThrottleState
 
 Result = TypeVar("Result")
 Edit = Callable[[LinkRecord], LinkRecord]
@@ -56,7 +57,11 @@ class LinkOperations:
         query = read_query(request, ListQuery)
         records, total = await self._links.list(_store_query(query, principal))
         logs = await self._parts.access_log.newest([r.link.id for r in records], NEWEST)
-        documents = [self._document(record, logs.get(record.link.id, [])) for record in records]
+        states = await self._parts.throttle.states([r.link.id for r in records])
+        documents = [
+            self._document(record, logs.get(record.link.id, []), states.get(record.link.id))
+            for record in records
+        ]
         return page_of(documents, total, query.page, query.per_page)
 
     async def create(self, request: web.Request, principal: Principal) -> web.Response:
@@ -70,7 +75,7 @@ class LinkOperations:
         if not record.link.namespaces:
             record = replace(record, link=replace(record.link, namespaces=principal.namespaces))
         created = await _told(self._links.create(record))
-        return one_link(self._document(created, []), HTTPStatus.CREATED)
+        return one_link(self._document(created, [], ThrottleState()), HTTPStatus.CREATED)
 
     async def get(self, request: web.Request, principal: Principal) -> web.Response:
         """One link."""
@@ -119,6 +124,13 @@ class LinkOperations:
         """The link opens no more, and its sessions end."""
         return await self._change(request, principal, _activity(False))
 
+    async def unlock(self, request: web.Request, principal: Principal) -> web.Response:
+        """Every counter of the throttles at zero: who had to wait may try again."""
+        record = await self._seen(request, principal)
+        _require_change(principal, record)
+        await self._parts.throttle.clear(record.link.id)
+        return await self._answer(record)
+
     async def log(self, request: web.Request, principal: Principal) -> web.Response:
         """A page of the link's access log."""
         query = read_query(request, LogQuery)
@@ -155,11 +167,16 @@ class LinkOperations:
         return await self._answer(record)
 
     async def _answer(self, record: LinkRecord) -> web.Response:
-        logs = await self._parts.access_log.newest([record.link.id], NEWEST)
-        return one_link(self._document(record, logs.get(record.link.id, [])))
+        link_id = record.link.id
+        logs = await self._parts.access_log.newest([link_id], NEWEST)
+        states = await self._parts.throttle.states([link_id])
+        document = self._document(record, logs.get(link_id, []), states.get(link_id))
+        return one_link(document)
 
-    def _document(self, record: LinkRecord, log: Sequence[Entry]) -> WorkorderPortalLink:
-        return link_document(record, log, self._parts.public_url, self._parts.now())
+    def _document(
+        self, record: LinkRecord, log: Sequence[Entry], throttle: ThrottleState | None
+    ) -> WorkorderPortalLink:
+        return link_document(record, log, throttle, self._parts.public_url, self._parts.now())
 
     async def _hashed(self, sent: LinkFields) -> str | None:
         password = sent.access_restrictions.password

@@ -200,6 +200,8 @@ class _Dialect:
 
     def _without_null(self, schema: Schema) -> Schema:
         (value,) = (option for option in schema["anyOf"] if option != {"type": "null"})
+        if "$ref" in value:
+            value = self._definitions[value["$ref"].rpartition("/")[2]]
         rest = {key: kept for key, kept in schema.items() if key != "anyOf"}
         if self._use in {Use.CREATE, Use.CHANGE}:
             rest |= {"nullable": True, "x-null-clears": True}

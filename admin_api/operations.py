@@ -79,7 +79,7 @@ _LINK = f"{_LINKS}/{{id}}"
 _CHANGED = "the link after the change"
 
 
-def _action(name: str, summary: str) -> Operation:
+def _action(name: str, summary: str, *, extension: bool = False) -> Operation:
     return Operation(
         id=f"{name}Link",
         method="POST",
@@ -88,6 +88,7 @@ def _action(name: str, summary: str) -> Operation:
         outcome=_CHANGED,
         role=Role.EDITOR,
         answer=(WorkorderPortalLink,),
+        extension=extension,
     )
 
 
@@ -149,6 +150,7 @@ OPERATIONS = (
     ),
     _action("activate", "Activate"),
     _action("deactivate", "Deactivate; open sessions end at once"),
+    _action("unlock", "Clear what the throttles have counted for this link", extension=True),
     Operation(
         id="accessLog",
         method="GET",

@@ -12,6 +12,7 @@ from gateway.links.model import is_path_segment
 from gateway.store.access_log import AccessLogStore
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Parts:
     links: LinkStore
     keys: KeyStore
     access_log: AccessLogStore
+    throttle: Throttle
     passwords: PasswordHasher
     public_url: str
     metrics: Callable[[], bytes]

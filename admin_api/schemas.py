@@ -151,6 +151,17 @@ class UsageStats(Document):
     )
 
 
+class ThrottleState(Document):
+    """What the gates of a link have counted within the throttles' window."""
+
+    failures: int = Field(description="failed tries at the gates")
+    codes: int = Field(description="codes sent by mail")
+    locked: bool = Field(description="whether somebody has to wait before the next try")
+    retry_after: int | None = Field(
+        None, description="while locked: the seconds until nobody has to wait any more"
+    )
+
+
 class WorkorderPortalLink(Document):
     """A link as it is answered."""
 
@@ -179,6 +190,11 @@ class WorkorderPortalLink(Document):
     )
     status: values.StatusName | None = Field(
         None, json_schema_extra={"readOnly": True, "x-extension": True}
+    )
+    throttle: ThrottleState | None = Field(
+        None,
+        description="left out while it cannot be known",
+        json_schema_extra={"readOnly": True, "x-extension": True},
     )
 
 

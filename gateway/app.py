@@ -88,6 +88,7 @@ class Stores:
     keys: KeyStore
     uses: UseStore
     access_log: AccessLogStore
+    throttle: Throttle
 
 
 @dataclass(slots=True)
@@ -199,6 +200,7 @@ async def _open_stores(
         keys=KeyStore(database),
         uses=UseStore(database),
         access_log=AccessLogStore(database),
+        throttle=Throttle(redis, settings.throttle),
     )
 
 
@@ -252,6 +254,7 @@ async def _start_admin(
             links=stores.links,
             keys=stores.keys,
             access_log=stores.access_log,
+            throttle=stores.throttle,
             passwords=passwords,
             public_url=settings.public_url,
             metrics=metrics.render,
@@ -392,7 +395,7 @@ class _Visitors:
         gates = Gates(
             self._passwords,
             Codes(stores.redis, keyring.mac, keyring.macs),
-            Throttle(stores.redis, settings.throttle),
+            stores.throttle,
             mail,
             metrics,
         )

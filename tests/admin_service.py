@@ -11,6 +11,7 @@ from aiohttp import ClientResponse, ClientSession, web
 
 from admin_api.app import build_app
 from admin_api.parts import Parts
+from config.models import ThrottleSettings
 from gateway.crypto.passwords import PasswordHasher
 from gateway.crypto.sealing import Sealer
 from gateway.links.model import is_path_segment
@@ -19,6 +20,8 @@ from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
 from gateway.store.keys import KeyStore, Role
 from gateway.store.links import LinkStore
+from gateway.store.redis import open_redis
+from gateway.store.throttle import Throttle
 
 ADMIN_KEY = "bootstrap-key-of-the-tests"
 PUBLIC_URL = "https://portal.example.com"
@@ -36,6 +39,7 @@ class Service:
     keys: KeyStore
     access_log: AccessLogStore
     passwords: PasswordHasher
+    throttle: Throttle
     state: dict[str, bool | str] = field(default_factory=dict)
 
     async def call(
@@ -98,12 +102,16 @@ async def _json(response: ClientResponse) -> Any:
 
 @asynccontextmanager
 async def serve(
-    database_url: str, is_workorder: Callable[[str], bool] = is_path_segment
+    database_url: str,
+    is_workorder: Callable[[str], bool] = is_path_segment,
+    redis_url: str = "embedded",
 ) -> AsyncIterator[Service]:
     """The admin API on a free port, over the database at `database_url`."""
     database = Database.open(database_url)
     await database.migrate()
     links = LinkStore(database, Sealer(["a secret key for the tests of the admin API"]))
+    redis = await open_redis(redis_url)
+    throttle = Throttle(redis, ThrottleSettings())
     keys, log, passwords = KeyStore(database), AccessLogStore(database), PasswordHasher()
     state: dict[str, bool | str] = {"database": True, "redis": True}
 
@@ -115,6 +123,7 @@ async def serve(
             links=links,
             keys=keys,
             access_log=log,
+            throttle=throttle,
             passwords=passwords,
             public_url=PUBLIC_URL,
             metrics=Metrics().render,
@@ -131,10 +140,10 @@ async def serve(
         await site.start()
         host, port = runner.addresses[0][:2]
         async with ClientSession(skip_auto_headers=["Content-Type"]) as session:
-            yield Service(
-                f"http://{host}:{port}", session, database, links, keys, log, passwords, state
-            )
+            url = f"http://{host}:{port}"
+            yield Service(url, session, database, links, keys, log, passwords, throttle, state)
     finally:
         await runner.cleanup()
         passwords.close()
+        await redis.close()
         await database.close()

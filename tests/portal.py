@@ -139,7 +139,7 @@ class Portal:
         return data
 
     async def act(self, link: dict[str, Any], verb: str) -> dict[str, Any]:
-        """`regenerate`, `activate` or `deactivate` a link."""
+        """`regenerate`, `activate`, `deactivate` or `unlock` a link."""
         status, answer = await self.call("POST", f"{LINKS}/{link['_id']}/{verb}")
         assert status == 200, answer
         data: dict[str, Any] = answer["data"]

@@ -98,6 +98,16 @@ class RedisClient:
         """Keep `value` for `lives` seconds."""
         await self._ask(lambda: self._client.set(key, value, px=max(1, round(lives * 1000))))
 
+    async def entries(self, keys: Sequence[str], since: float) -> list[list[tuple[str, float]]]:
+        """For each sorted set the members scored above `since`, lowest first; one round trip."""
+        if not keys:
+            return []
+        return await self._ask(lambda: self._entries(keys, since))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete keys that share a hash tag."""
+        await self._ask(lambda: self._client.delete(*keys))
+
     async def publish(self, channel: str, message: bytes) -> None:
         """Tell whoever listens now."""
         await self._ask(lambda: self._client.publish(channel, message))
@@ -152,6 +162,15 @@ class RedisClient:
             elif message["type"] == "message":
                 heard(message["data"])
             pinged = message is None
+
+    async def _entries(self, keys: Sequence[str], since: float) -> list[list[tuple[str, float]]]:
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.zrangebyscore(key, f"({since!r}", "+inf", withscores=True)
+        return [
+            [(member.decode(), float(score)) for member, score in found]
+            for found in await pipeline.execute()
+        ]
 
     async def _evaluate(self, script: Script, values: list[str | bytes], key_count: int) -> Any:
         try:

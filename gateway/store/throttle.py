@@ -5,14 +5,18 @@ a count afterwards, a thousand tries sent together would all pass the check. A w
 refuses, and a refused try is in neither window, so knocking on does not prolong the wait.
 
 failures   one window for each gate, link and address; one for each link, over all gates
-codes      one window for each link and mail address; one for each link and address
+codes      one window for each link and mail address; one for each link and address; and one for
+           each link that refuses nothing and only knows the others
 
 Windows are sorted sets of random members by time, with the link's id as the hash tag. Addresses
-and browsers stand in keys as hashes only.
+and browsers stand in keys and members as hashes only. A member of a link's own window begins with
+whose it is, so that from there all the link's windows are found: to show them, and to clear them.
 
 Without Redis the same is done in memory. What this process took while Redis answered is noted
 there, too, so that an outage of Redis does not start the counts anew. Each process then counts
-alone: with N processes a guesser has up to N times the tries, for as long as Redis is away.
+alone: with N processes a guesser has up to N times the tries, for as long as Redis is away. What
+is cleared is cleared in Redis and in the process that was asked; another process that counts alone
+within the next hour may still know of it, which costs a visitor a wait and lets nobody in.
 """
 
 from __future__ import annotations
@@ -21,16 +25,16 @@ import hashlib
 import math
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from config.models import ThrottleSettings
 from gateway.errors import StoreUnavailable
 from gateway.store.redis import RedisClient, Script
+from gateway.store.throttle_state import Entry, ThrottleState, state_of
+from gateway.store.windows import MemoryWindows, Window
 
-# Windows kept in memory at most, some hundred bytes each; the longest untouched go first.
-MAX_WINDOWS = 20_000
 MAX_MARKS = 20_000
 
 # KEYS: the windows. ARGV: now, the window's length, the member, then each window's limit.
@@ -67,20 +71,16 @@ return 0
 """)
 
 
+# What an index has room for: more than it will ever hold.
+_ANY_NUMBER = 2**53
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """Whether a try may be made; if not, `retry_after` is in whole seconds, at least one."""
 
     allowed: bool
     retry_after: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A place to take a try from: at most `limit` within the throttle's window."""
-
-    key: str
-    limit: int
 
 
 class Throttle:
@@ -123,85 +123,88 @@ class Throttle:
 
     async def take_code(self, link_id: str, email: str, subject: str) -> Taken:
         """Take the sending of one code; it is never given back."""
-        tag, settings = f"portal:{{{link_id}}}:codes", self._settings
+        tag, settings = _codes(link_id), self._settings
         windows = (
             Window(f"{tag}:email:{_hashed(email)}", settings.codes_per_email),
             Window(f"{tag}:address:{_hashed(subject)}", settings.codes_per_address),
         )
-        return await self._take(windows, "")
+        return await self._take(windows, f"{_hashed(email)}:{_hashed(subject)}:", index=tag)
+
+    async def states(self, link_ids: Sequence[str]) -> dict[str, ThrottleState]:
+        """How it stands with each link; nothing is said of any while Redis is away.
+
+        Two round trips at most, however many links: the second only if some visitor's own window
+        may be full, for a success empties that one and not the link's.
+        """
+        now = self._now()
+        since = now - self._settings.window
+        try:
+            failures, codes = await self._links_own(link_ids, since)
+            full = {
+                (link_id, whose): _window_of(link_id, whose)
+                for link_id, entries in failures.items()
+                for whose in _often(entries, self._settings.failures_per_address)
+            }
+            found = await self._redis.entries(list(full.values()), since)
+        except StoreUnavailable:
+            return {}
+        own: dict[str, list[Sequence[Entry]]] = {link_id: [] for link_id in link_ids}
+        for (link_id, _), entries in zip(full, found, strict=True):
+            own[link_id].append(entries)
+        return {
+            link_id: state_of(failures[link_id], own[link_id], codes[link_id], self._settings, now)
+            for link_id in link_ids
+        }
+
+    async def clear(self, link_id: str) -> None:
+        """Empty all of a link's windows. Raises StoreUnavailable if Redis could not be asked."""
+        self._memory.forget(f"portal:{{{link_id}}}:")
+        failures, codes = await self._links_own([link_id], -math.inf)
+        windows = {_failures(link_id), _codes(link_id)}
+        windows |= {_window_of(link_id, whose) for whose in _often(failures[link_id], 1)}
+        for member, _ in codes[link_id]:
+            email, subject, _ = member.split(":")
+            windows |= {
+                f"{_codes(link_id)}:email:{email}",
+                f"{_codes(link_id)}:address:{subject}",
+            }
+        await self._redis.delete(sorted(windows))
+
+    async def _links_own(
+        self, link_ids: Sequence[str], since: float
+    ) -> tuple[dict[str, list[Entry]], dict[str, list[Entry]]]:
+        keys = [*map(_failures, link_ids), *map(_codes, link_ids)]
+        found = await self._redis.entries(keys, since)
+        count = len(link_ids)
+        return (
+            dict(zip(link_ids, found[:count], strict=True)),
+            dict(zip(link_ids, found[count:], strict=True)),
+        )
 
     def _failures(self, gate: str, link_id: str, subject: str) -> tuple[Window, Window]:
-        tag, settings = f"portal:{{{link_id}}}:failures", self._settings
+        tag, settings = _failures(link_id), self._settings
         return (
             Window(f"{tag}:{gate}:{_hashed(subject)}", settings.failures_per_address),
             Window(tag, settings.failures_per_link),
         )
 
-    async def _take(self, windows: Sequence[Window], prefix: str) -> Taken:
+    async def _take(
+        self, windows: Sequence[Window], prefix: str, index: str | None = None
+    ) -> Taken:
+        """Take a try from all of `windows`, and enter it in the `index`, which has no bound."""
         now, member = self._now(), prefix + secrets.token_hex(8)
-        arguments = [repr(now), repr(self._settings.window), member]
+        keys, limits = [w.key for w in windows], [str(w.limit) for w in windows]
+        if index is not None:
+            keys.append(index)
+            limits.append(str(_ANY_NUMBER))
+        arguments = [repr(now), repr(self._settings.window), member, *limits]
         try:
-            answer: bytes = await self._redis.run(
-                TAKE, [w.key for w in windows], arguments + [str(w.limit) for w in windows]
-            )
+            answer: bytes = await self._redis.run(TAKE, keys, arguments)
         except StoreUnavailable:
             return _taken(self._memory.take(windows, member, now))
         if not answer:
             self._memory.note(windows, member, now)
         return _taken(float(answer or 0))
-
-
-class MemoryWindows:
-    """The same windows in this process: bounded, the longest untouched forgotten first.
-
-    A guesser can push windows out only by opening as many others, each of which touches the
-    window of its link; that one stays.
-    """
-
-    def __init__(self, length: float, max_windows: int = MAX_WINDOWS) -> None:
-        self._length = length
-        self._max_windows = max_windows
-        self._windows: OrderedDict[str, list[tuple[float, str]]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def take(self, windows: Sequence[Window], member: str, now: float) -> float:
-        """0 if the try was taken, or else the seconds until there is room."""
-        wait = max(self._wait(window, now) for window in windows)
-        if not wait:
-            self.note(windows, member, now)
-        return wait
-
-    def note(self, windows: Sequence[Window], member: str, now: float) -> None:
-        """Enter a try without asking whether there is room; the oldest makes room."""
-        for window in windows:
-            entries = self._current(window.key, now)
-            entries.append((now, member))
-            del entries[: max(0, len(entries) - window.limit)]
-            self._windows[window.key] = entries
-            self._windows.move_to_end(window.key)
-        while len(self._windows) > self._max_windows:
-            self._windows.popitem(last=False)
-
-    def give_back(self, own_key: str, whole_key: str, prefix: str) -> None:
-        """Empty the visitor's own window, and take the newest of their tries from the other."""
-        self._windows.pop(own_key, None)
-        entries = self._windows.get(whole_key, [])
-        for index in reversed(range(len(entries))):
-            if entries[index][1].startswith(prefix):
-                del entries[index]
-                return
-
-    def _wait(self, window: Window, now: float) -> float:
-        entries = self._current(window.key, now)
-        over = len(entries) - window.limit
-        if over < 0:
-            return 0.0
-        return entries[over][0] + self._length - now if entries[over:] else self._length
-
-    def _current(self, key: str, now: float) -> list[tuple[float, str]]:
-        return [e for e in self._windows.get(key, ()) if e[0] > now - self._length]
 
 
 class Marks:
@@ -249,6 +252,25 @@ class Marks:
 
 def _taken(wait: float) -> Taken:
     return Taken(wait <= 0, max(1, math.ceil(wait)) if wait > 0 else 0)
+
+
+def _failures(link_id: str) -> str:
+    return f"portal:{{{link_id}}}:failures"
+
+
+def _codes(link_id: str) -> str:
+    return f"portal:{{{link_id}}}:codes"
+
+
+def _window_of(link_id: str, whose: str) -> str:
+    """The own window of whoever a link's failures name as `whose`."""
+    return f"{_failures(link_id)}:{whose}"
+
+
+def _often(entries: Iterable[Entry], times: int) -> list[str]:
+    """Who stands in a link's failures at least so many `times`: gate and hashed address."""
+    counts = Counter(member.rpartition(":")[0] for member, _ in entries)
+    return [whose for whose, count in counts.items() if count >= times]
 
 
 def _prefix(gate: str, subject: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from gateway.store.access_log import AccessLogStore
 from gateway.store.entry import START, Entry, Position
 from tests.admin_service import ADMIN_KEY, LINKS, PUBLIC_URL, Service, serve
+from tests.redis_server import free_port
 
 NO_ID = "0" * 24
 MIB = 1024 * 1024
@@ -78,6 +79,7 @@ async def test_a_new_link_has_the_defaults_and_no_nulls(service: Service) -> Non
         "SVClient": 0,
         "__v": 0,
         "status": "active",
+        "throttle": {"failures": 0, "codes": 0, "locked": False},
     }
 
 
@@ -531,6 +533,7 @@ async def test_an_unknown_address(service: Service, path: str) -> None:
         ("POST", "/regenerate"),
         ("POST", "/activate"),
         ("POST", "/deactivate"),
+        ("POST", "/unlock"),
         ("GET", "/access-log"),
     ],
 )
@@ -765,6 +768,47 @@ async def test_the_page_is_whole(service: Service) -> None:
         assert asset.headers["Content-Type"] == f"{kind}; charset=utf-8"
     assert b"http://" not in page.raw
     assert b"https://" not in page.raw
+
+
+# ---- the throttles
+
+
+async def test_what_the_throttles_have_counted_is_told_and_cleared(service: Service) -> None:
+    locked, other = await service.create(), await service.create()
+    for each in (locked, other):
+        await service.throttle.take_code(each["_id"], "ann@example.org", "192.0.2.1")
+    for _ in range(12):
+        await service.throttle.take_failure("password", locked["_id"], "192.0.2.1")
+    listed = (await service.call("GET", LINKS)).body["data"]
+    (told,) = [each["throttle"] for each in listed if each["_id"] == locked["_id"]]
+    assert 3590 <= told.pop("retry_after") <= 3600
+    assert told == {"failures": 10, "codes": 1, "locked": True}
+    path = f"{LINKS}/{locked['_id']}"
+    assert (await service.call("GET", path)).body["data"]["throttle"]["locked"] is True
+    answer = await service.call("POST", f"{path}/unlock")
+    clear = {"failures": 0, "codes": 0, "locked": False}
+    assert (answer.status, answer.body["data"]["throttle"]) == (200, clear)
+    # It is no change of the link; and it concerns no other one.
+    assert answer.body["data"]["__v"] == 0
+    assert (await service.call("GET", path)).body["data"]["throttle"] == clear
+    listed = (await service.call("GET", LINKS)).body["data"]
+    assert [each["throttle"]["codes"] for each in listed if each["_id"] == other["_id"]] == [1]
+    assert (await service.throttle.take_failure("password", locked["_id"], "192.0.2.1")).allowed
+
+
+async def test_without_redis_links_are_told_without_their_throttles(sqlite_url: str) -> None:
+    away = f"redis://127.0.0.1:{free_port()}"
+    async with serve(sqlite_url, redis_url=away) as service:
+        link = await service.create()
+        path = f"{LINKS}/{link['_id']}"
+        assert "throttle" not in (await service.call("GET", path)).body["data"]
+        listed = await service.call("GET", LINKS)
+        assert [each["_id"] for each in listed.body["data"]] == [link["_id"]]
+        assert "throttle" not in listed.body["data"][0]
+        # What cannot be cleared is not said to be.
+        answer = await service.call("POST", f"{path}/unlock")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.body["error"] == "The redis is down. Try again later."
 
 
 # ---- when a part is down

@@ -80,6 +80,7 @@ CALLS: list[tuple[str, str, Any, Role]] = [
     ("POST", f"{LINKS}/{{id}}/regenerate", None, Role.EDITOR),
     ("POST", f"{LINKS}/{{id}}/activate", None, Role.EDITOR),
     ("POST", f"{LINKS}/{{id}}/deactivate", None, Role.EDITOR),
+    ("POST", f"{LINKS}/{{id}}/unlock", None, Role.EDITOR),
     ("DELETE", f"{LINKS}/{{id}}", None, Role.EDITOR),
     ("GET", KEYS, None, Role.ADMIN),
     ("POST", KEYS, {"name": "n", "role": "viewer"}, Role.ADMIN),
@@ -198,6 +199,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("POST", "/regenerate", None),
     ("POST", "/activate", None),
     ("POST", "/deactivate", None),
+    ("POST", "/unlock", None),
     ("DELETE", "", None),
 ]
 

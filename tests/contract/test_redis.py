@@ -16,6 +16,7 @@ from gateway.store.redis import COMMAND_TIMEOUT, REST, RedisClient, Script, open
 from tests.redis_kinds import AWAY, KINDS, open_kind
 from tests.redis_server import RedisServer, require_redis_server
 
+ADD = Script("return redis.call('ZADD', KEYS[1], 3, 'three', 1, 'one', 2, 'two')")
 ECHO = Script("return {KEYS[1], ARGV[1]}")
 SLOW = Script("""
 local until_then = tonumber(redis.call('TIME')[1]) * 1000000 + tonumber(redis.call('TIME')[2]) + 60000
@@ -250,6 +251,12 @@ async def test_a_cluster_is_used(tmp_path: Path) -> None:
         assert await redis.run(ECHO, ["portal:{a}:x"], ["1"]) == [b"portal:{a}:x", b"1"]
         await redis.set("portal:{b}:x", "value", lives=60)
         assert await redis.get("portal:{b}:x") == b"value"
+        # One round trip for sets of different slots; one command for keys of one slot.
+        await redis.run(ADD, ["portal:{a}:z"], [])
+        sets = ["portal:{a}:z", "portal:{b}:none", "portal:{c}:none"]
+        assert await redis.entries(sets, 1.0) == [[("two", 2.0), ("three", 3.0)], [], []]
+        await redis.delete(["portal:{a}:z", "portal:{a}:none"])
+        assert await redis.entries(sets[:1], 0.0) == [[]]
         heard: list[bytes] = []
         listening = asyncio.create_task(redis.listen("portal:test", heard.append))
         while not heard:

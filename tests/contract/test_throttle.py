@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from config.models import ThrottleSettings
+from gateway.errors import StoreUnavailable
 from gateway.store.redis import RedisClient, open_redis
-from gateway.store.throttle import Marks, MemoryWindows, Taken, Throttle, Window
+from gateway.store.throttle import Marks, Taken, Throttle
+from gateway.store.throttle_state import ThrottleState
+from gateway.store.windows import MemoryWindows, Window
 from tests.redis_kinds import AWAY, KINDS, Clock, open_kind
 from tests.redis_server import RedisServer
 
@@ -239,3 +242,136 @@ def test_windows_in_memory_are_bounded_and_keep_what_is_used() -> None:
     assert len(memory) == 10
     # The link's own window was touched by each of them, so it holds all hundred tries.
     assert memory.take([Window("link", 100)], "one more", now=50.0) == 50.0
+
+
+# ---- as the link's owner sees it
+
+
+@pytest.fixture(params=KINDS)
+async def counting(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Throttle]:
+    """A throttle whose Redis answers."""
+    redis = await open_kind(request.param, request)
+    yield Throttle(redis, SETTINGS, clock)
+    await redis.close()
+
+
+async def state(throttle: Throttle, link: str = LINK) -> ThrottleState:
+    return (await throttle.states([link]))[link]
+
+
+async def test_the_state_of_a_link_that_nobody_tried(counting: Throttle) -> None:
+    assert await counting.states([]) == {}
+    assert await counting.states([LINK, OTHER_LINK]) == {
+        LINK: ThrottleState(),
+        OTHER_LINK: ThrottleState(),
+    }
+    assert not (await state(counting)).is_locked
+
+
+async def test_the_state_tells_what_was_counted_and_who_waits(
+    counting: Throttle, clock: Clock
+) -> None:
+    await fail(counting, 2, "192.0.2.1")
+    await counting.take_code(LINK, "ann@example.org", "192.0.2.1")
+    assert await state(counting) == ThrottleState(failures=2, codes=1)
+    clock.forward(30)
+    await fail(counting, 2, "192.0.2.1")
+    # One visitor has to wait for the first of three tries; the refused fourth is not counted.
+    assert await state(counting) == ThrottleState(failures=3, codes=1, retry_after=70)
+    assert (await state(counting)).is_locked
+    assert await state(counting, OTHER_LINK) == ThrottleState()
+    clock.forward(70)
+    assert await state(counting) == ThrottleState(failures=1)
+
+
+async def test_a_success_unlocks_in_the_state_too(counting: Throttle) -> None:
+    """The visitor's own window is empty then, though the link's still knows the failures."""
+    await fail(counting, 3, "192.0.2.1")
+    await counting.give_back("password", LINK, "192.0.2.1")
+    assert await state(counting) == ThrottleState(failures=2)
+    await fail(counting, 2, "192.0.2.1")
+    assert await state(counting) == ThrottleState(failures=4)
+
+
+async def test_the_whole_link_is_locked(counting: Throttle, clock: Clock) -> None:
+    for number in range(7):
+        await fail(counting, 1, f"192.0.2.{number}")
+        clock.forward(1)
+    assert await state(counting) == ThrottleState(failures=7, retry_after=93)
+
+
+@pytest.mark.parametrize(
+    ("codes", "wait"),
+    [
+        pytest.param([("a", 1), ("a", 2)], 80, id="as many as one mail address gets"),
+        pytest.param([("a", 1), ("b", 1), ("c", 1)], 0, id="three for three"),
+        pytest.param([("a", 1), ("b", 1), ("c", 1), ("d", 1)], 60, id="as many as one may ask for"),
+    ],
+)
+async def test_codes_in_the_state(
+    counting: Throttle, clock: Clock, codes: list[tuple[str, int]], wait: int
+) -> None:
+    for name, number in codes:
+        taken = await counting.take_code(LINK, f"{name}@example.org", f"192.0.2.{number}")
+        assert taken.allowed
+        clock.forward(10)
+    assert await state(counting) == ThrottleState(codes=len(codes), retry_after=wait)
+
+
+async def test_clearing_empties_all_of_a_links_windows(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    redis_server.command("FLUSHALL")
+    redis = await open_redis(redis_server.url)
+    throttle = Throttle(redis, SETTINGS, clock)
+    for subject in ("192.0.2.1", "192.0.2.2"):
+        await fail(throttle, 3, subject)
+        await fail(throttle, 1, subject, gate="code")
+        await throttle.take_code(LINK, "ann@example.org", subject)
+    await throttle.give_back("code", LINK, "192.0.2.2")
+    await fail(throttle, 1, "192.0.2.3", gate="code")
+    await throttle.take_failure("password", OTHER_LINK, "192.0.2.1")
+    assert not (await throttle.take_failure("password", LINK, "192.0.2.1")).allowed
+    await throttle.clear(LINK)
+    assert await state(throttle) == ThrottleState()
+    keys = redis_server.command("KEYS", "*")
+    assert LINK.encode() not in keys
+    assert OTHER_LINK.encode() in keys
+    assert await fail(throttle, 3, "192.0.2.1") == [True, True, True]
+    await redis.close()
+
+
+async def test_clearing_empties_this_processs_memory(
+    own_redis_server: RedisServer, clock: Clock
+) -> None:
+    redis = await open_redis(own_redis_server.url)
+    throttle = Throttle(redis, SETTINGS, clock)
+    await fail(throttle, 3, "192.0.2.1")
+    await throttle.take_failure("password", OTHER_LINK, "192.0.2.1")
+    await throttle.clear(LINK)
+    own_redis_server.stop()
+    assert await fail(throttle, 4, "192.0.2.1") == [True, True, True, False]
+    assert await throttle.states([LINK]) == {}
+    # Whoever asked is told that Redis still counts; what this process counts is empty at least.
+    with pytest.raises(StoreUnavailable):
+        await throttle.clear(LINK)
+    assert await fail(throttle, 4, "192.0.2.1") == [True, True, True, False]
+    await redis.close()
+
+
+async def test_a_hundred_links_are_two_round_trips(counting: Throttle, clock: Clock) -> None:
+    links = [f"{number:024x}" for number in range(100)]
+    for link in links[:3]:
+        for _ in range(3):
+            await counting.take_failure("password", link, "192.0.2.1")
+    asked: list[int] = []
+    entries = counting._redis.entries
+
+    async def counted(keys: Sequence[str], since: float) -> list[list[tuple[str, float]]]:
+        asked.append(len(keys))
+        return await entries(keys, since)
+
+    counting._redis.entries = counted  # type: ignore[method-assign]
+    states = await counting.states(links)
+    assert asked == [200, 3]
+    assert [link for link in links if states[link].is_locked] == links[:3]

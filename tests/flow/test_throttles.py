@@ -12,7 +12,7 @@ import pytest_asyncio
 import time_machine
 
 from tests.flow.doors import PASSWORD, Link, ask_code, gate, path, reasons, restricted
-from tests.portal import Answer, Portal, Visitor, running_portal
+from tests.portal import LINKS, Answer, Portal, Visitor, running_portal
 
 # One gateway for the whole module: every test makes links of its own.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -213,3 +213,72 @@ async def test_a_window_slides(portal: Portal) -> None:
         await ask_code(portal, visitor, link)
         assert (await guess_code(visitor, link)).reason == "code_wrong"
         assert (await guess_code(visitor, link)).reason == "throttled"
+
+
+# ---- what a visitor is told
+
+
+@pytest.mark.parametrize("name", ["password", "email", "code"])
+@pytest.mark.parametrize("navigate", [True, False], ids=["a page", "JSON"])
+async def test_who_has_to_wait_is_told_how_long(portal: Portal, name: str, navigate: bool) -> None:
+    """At every gate, in the header and in words; and knocking on does not make it longer."""
+    with time_machine.travel(START, tick=False) as clock:
+        link = await portal.link(**restricted(password=PASSWORD, require_email_verification=True))
+        visitor = at(portal, "203.0.113.30")
+        if name == "code":
+            await ask_code(portal, visitor, link)
+        tries = {
+            "password": (WRONG, 10),
+            "email": ({"email": "ann@example.com"}, 5),
+            "code": ({"code": "x"}, 10),
+        }
+        fields, count = tries[name]
+        for _ in range(count):
+            assert (await visitor.post(gate(link, name), fields)).status == 401
+        for passed, wait, words in (
+            (0, 3600, "Try again in 1 hour."),
+            (20 * 60, 2400, "Try again in 40 minutes."),
+            (39 * 60 + 30, 30, "Try again in 30 seconds."),
+        ):
+            clock.shift(passed)
+            visitor.cookies.clear()
+            # The code's gate has to know the browser; a new code needs a window of its own.
+            if name == "code":
+                await visitor.post(gate(link, "email"), {"email": f"b{wait}@example.com"})
+            for _ in range(3):
+                refused = await visitor.post(gate(link, name), fields, navigate=navigate)
+                assert (refused.status, refused.reason) == (429, "throttled")
+                assert refused.headers["Retry-After"] == str(wait)
+                assert words in refused.body.decode()
+        clock.shift(30)
+        if name == "code":
+            visitor.cookies.clear()
+            await visitor.post(gate(link, "email"), {"email": "c@example.com"})
+        assert (await visitor.post(gate(link, name), fields)).status == 401
+
+
+# ---- what the owner can do
+
+
+async def test_an_owner_lets_a_visitor_in_who_tried_too_often(portal: Portal) -> None:
+    link = await portal.link(**restricted(password=PASSWORD))
+    visitor = at(portal, "203.0.113.40")
+    answers = [await visitor.post(gate(link, "password"), WRONG) for _ in range(11)]
+    assert answers[-1].reason == "throttled"
+    _, told = await portal.call("GET", f"{LINKS}/{link['_id']}")
+    state = told["data"]["throttle"]
+    assert (state["failures"], state["locked"]) == (10, True)
+    assert state["retry_after"] == pytest.approx(int(answers[-1].headers["Retry-After"]), abs=2)
+    cleared = await portal.act(link, "unlock")
+    assert cleared["throttle"] == {"failures": 0, "codes": 0, "locked": False}
+    right = {"password": PASSWORD}
+    assert (await visitor.post(gate(link, "password"), right)).status == 200
+
+
+async def test_unlocking_opens_no_gate_and_ends_no_session(portal: Portal) -> None:
+    link = await portal.link(**restricted(password=PASSWORD))
+    inside = at(portal, "203.0.113.41")
+    await inside.post(gate(link, "password"), {"password": PASSWORD})
+    await portal.act(link, "unlock")
+    assert (await inside.get("/workorders/42")).status == 200
+    assert (await at(portal, "203.0.113.42").get(path(link))).reason == "password_required"

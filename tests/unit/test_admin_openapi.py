@@ -6,6 +6,7 @@ nothing less and nothing else.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,27 @@ from admin_api.operations import OPERATIONS
 GIVEN = yaml.safe_load(
     (Path(__file__).parent.parent / "contract" / "openapi.yaml").read_text("utf-8")
 )
-SERVED = describe()
+WHOLE = describe()
 
 # What may be added to a value's schema: it only tells which values are meant.
 MAY_BE_ADDED = {"maxLength", "minLength", "maxItems", "maximum", "pattern", "format"}
+# What this version has beyond the given description: each a deliberate extension, and marked so.
+ADDED_PATHS = {"/v1/workorder-portal-link/{id}/unlock"}
+ADDED_FIELDS = {("WorkorderPortalLink", "throttle")}
 METHODS = {"get", "post", "patch", "delete"}
+
+
+def without_extensions(document: dict[str, Any]) -> dict[str, Any]:
+    """The description as it was given: what was added to it taken out again."""
+    bare = copy.deepcopy(document)
+    for path in ADDED_PATHS:
+        del bare["paths"][path]
+    for schema, field in ADDED_FIELDS:
+        del bare["components"]["schemas"][schema]["properties"][field]
+    return bare
+
+
+SERVED = without_extensions(WHOLE)
 
 
 def differences(given: Any, served: Any, path: str = "") -> Iterator[str]:
@@ -61,6 +78,17 @@ def test_no_path_is_added() -> None:
     assert SERVED["paths"].keys() == GIVEN["paths"].keys()
 
 
+def test_what_is_added_says_that_it_is() -> None:
+    for path in ADDED_PATHS:
+        assert all(operation["x-extension"] for operation in WHOLE["paths"][path].values())
+    for name, field in ADDED_FIELDS:
+        schema = WHOLE["components"]["schemas"][name]
+        assert schema["properties"][field]["x-extension"] is True
+        # Clients of the original service do not send or expect it.
+        assert schema["properties"][field]["readOnly"] is True
+        assert field not in schema["required"]
+
+
 @pytest.mark.parametrize("name", sorted(GIVEN["components"]["schemas"]))
 def test_schemas_are_the_given_ones(name: str) -> None:
     given, served = GIVEN["components"]["schemas"], SERVED["components"]["schemas"]
@@ -81,8 +109,8 @@ def test_the_document_as_a_whole_is_the_given_one() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    for reference in references(SERVED):
-        place: Any = SERVED
+    for reference in references(WHOLE):
+        place: Any = WHOLE
         for step in reference.removeprefix("#/").split("/"):
             place = place[step]
         assert place
@@ -103,7 +131,7 @@ def references(node: Any) -> Iterator[str]:
 def test_every_operation_is_described_once() -> None:
     described = [
         operation["operationId"]
-        for verbs in SERVED["paths"].values()
+        for verbs in WHOLE["paths"].values()
         for method, operation in verbs.items()
         if method in METHODS
     ]
