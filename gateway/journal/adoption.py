@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.errors import StoreUnavailable
 from gateway.journal.drain import Drain, in_thread
 from gateway.journal.lock import LOCK_NAME, FileLock, LockHeld
-from gateway.journal.segments import count_lines
+from gateway.journal.segments import Batch, count_lines
 from gateway.store.access_log import AccessLogStore
 from gateway.store.entry import Position
 
@@ -28,6 +28,9 @@ class Leftover:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.pending = count_lines(directory)
+
+    def recent(self, position: Position, limit: int) -> Batch | None:
+        """Nothing: who wrote it took its memory along."""
 
     def stored(self, count: int) -> None:
         """Be told that the database holds `count` more entries."""

@@ -28,13 +28,18 @@ POLL = 0.25
 
 
 class Journal(Protocol):
-    """What the drain needs of a journal. `end` is None for one that nobody writes any more."""
+    """What the drain needs of a journal. `end` is None for one that nobody writes any more.
+
+    `recent` gives what its writer still has in memory, without reading the file; else None.
+    """
 
     @property
     def directory(self) -> Path: ...
 
     @property
     def end(self) -> Position | None: ...
+
+    def recent(self, position: Position, limit: int) -> Batch | None: ...
 
     def stored(self, count: int) -> None: ...
 
@@ -89,7 +94,10 @@ class Drain:
         end = self._journal.end
         if position == end:
             return Batch(position)
-        batch = await in_thread(read_batch, self._journal.directory, position, end, self._batch)
+        batch = self._journal.recent(position, self._batch)
+        if batch is None:
+            directory = self._journal.directory
+            batch = await in_thread(read_batch, directory, position, end, self._batch)
         if batch.after != position and not await self._absorb(position, batch):
             return Batch(position, is_last=False)
         live = end.segment if end is not None else None

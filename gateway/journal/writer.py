@@ -6,18 +6,23 @@ import asyncio
 import os
 import secrets
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from gateway.errors import StoreUnavailable
 from gateway.journal.entry import Entry, to_line
 from gateway.journal.lock import LOCK_NAME, FileLock
-from gateway.journal.segments import segment_path
+from gateway.journal.segments import Batch, segment_path
 from gateway.store.entry import Position
 
 # Bytes. Large enough that a rotation is rare, small enough to be read and deleted quickly.
 MAX_SEGMENT = 16 * 1024 * 1024
+# Entries that are kept in memory for the drain, some 500 bytes each. While the database is away
+# they become more, and the drain then reads the file.
+MAX_RECENT = 10_000
 
 
 def _uncounted() -> None:
@@ -45,6 +50,9 @@ class JournalWriter:
         self._counted = counted
         self._unsynced = asyncio.Event()
         self._pending = 0
+        # The newest entries, each with the position after it; the first begins at `_recent_from`.
+        self._recent: deque[tuple[Position, Entry]] = deque()
+        self._recent_from = self.end
         self._fd = -1
         self._is_whole = False
         self._is_closed = False
@@ -67,6 +75,21 @@ class JournalWriter:
         """Be told that the database holds `count` more entries."""
         self._pending -= count
 
+    def recent(self, position: Position, limit: int) -> Batch | None:
+        """The first entries from `position` on, at most `limit`, from memory.
+
+        None if they are only in the file. What stands before `position` is forgotten.
+        """
+        recent = self._recent
+        while recent and recent[0][0] <= position:
+            self._recent_from = recent.popleft()[0]
+        if self._recent_from != position:
+            return None
+        taken = list(islice(recent, limit))
+        after = taken[-1][0] if taken else position
+        entries = [entry for _, entry in taken]
+        return Batch(after, entries, is_last=len(taken) == len(recent))
+
     def append(self, entry: Entry) -> None:
         """Write one entry; when this returns, the entry survives the death of the process.
 
@@ -82,12 +105,15 @@ class JournalWriter:
         except OSError as error:
             self._take_back()
             raise StoreUnavailable("journal", error.strerror or str(error)) from error
-        self.end = Position(self.end.segment, self.end.offset + len(line))
+        self.end = end = Position(self.end.segment, self.end.offset + len(line))
+        self._recent.append((end, entry))
+        if len(self._recent) > MAX_RECENT:
+            self._recent_from = self._recent.popleft()[0]
         self._pending += 1
         self._counted()
         self.written.set()
         self._unsynced.set()
-        if self.end.offset >= self._max_segment:
+        if end.offset >= self._max_segment:
             # The entry is safe. A disk without room for another file may have some for lines.
             with suppress(OSError):
                 self._begin_segment()

@@ -246,3 +246,71 @@ def test_a_root_that_is_no_directory_is_an_error_of_the_system(tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         JournalWriter(tmp_path / "file")
+
+
+# What is still in memory.
+
+
+def numbered(number: int) -> Entry:
+    return replace(ENTRY, request_id=str(number))
+
+
+AFTER_FIRST = Position(1, len(to_line(numbered(0))))
+
+
+def test_the_newest_entries_are_had_without_the_file(writer: JournalWriter) -> None:
+    for number in range(5):
+        writer.append(numbered(number))
+    first = writer.recent(START, 3)
+    assert first is not None
+    assert ([e.request_id for e in first.entries], first.is_last) == (["0", "1", "2"], False)
+    rest = writer.recent(first.after, 3)
+    assert rest is not None
+    assert ([e.request_id for e in rest.entries], rest.is_last) == (["3", "4"], True)
+    assert rest.after == writer.end
+
+
+def test_memory_and_file_tell_the_same(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal", max_segment=3 * LENGTH)
+    try:
+        for number in range(8):
+            writer.append(numbered(number))
+        told = writer.recent(START, 100)
+        assert told is not None
+        assert told.entries == entries_of(writer.directory)
+        assert told.after == read_batch(writer.directory, START, writer.end, 100).after
+    finally:
+        writer.close()
+
+
+def test_what_was_not_stored_can_be_had_again(writer: JournalWriter) -> None:
+    writer.append(numbered(0))
+    once, again = writer.recent(START, 10), writer.recent(START, 10)
+    assert once is not None
+    assert again is not None
+    assert once.entries == again.entries
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        pytest.param(Position(1, 1), id="within a line"),
+        pytest.param(Position(0, 0), id="forgotten by now"),
+        pytest.param(Position(9, 0), id="never written"),
+    ],
+)
+def test_from_elsewhere_only_the_file_can_tell(writer: JournalWriter, position: Position) -> None:
+    for number in range(3):
+        writer.append(numbered(number))
+    assert writer.recent(AFTER_FIRST, 1) is not None
+    assert writer.recent(position, 10) is None
+
+
+def test_memory_is_bounded(writer: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.journal.writer.MAX_RECENT", 2)
+    for number in range(3):
+        writer.append(numbered(number))
+    assert writer.recent(START, 10) is None
+    kept = writer.recent(AFTER_FIRST, 10)
+    assert kept is not None
+    assert [entry.request_id for entry in kept.entries] == ["1", "2"]
