@@ -3,6 +3,7 @@
 sockets   what is listened on
 server    accepting, counting, draining
 protocol  one connection: its time limits, its errors, its end
+serving   its requests, answered one after the other
 request   a request that knows whether its connection will outlive it
 faults    what is said about an exception that nobody expected
 framing   where each request ends; aiohttp's parser is given no byte beyond it

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from gateway.links.verdict import Reason
 from gateway.listener.faults import fault_response, without_texts
 from gateway.listener.framing import RequestFraming
 from gateway.listener.request import VisitorRequest
+from gateway.listener.serving import Answer, ServingProtocol
 from gateway.proxy.response import BareResponse, expects_continue, reset_connection
 from gateway.proxy.watch import ON_LEAVING
 
@@ -37,8 +38,6 @@ IDLE_TIMEOUT = 75.0
 """Seconds that a connection is kept between two requests."""
 LINGER = 2.0
 """Seconds that a client is read, and ignored, after an answer that ends its connection early."""
-UNREAD_BODY_TIMEOUT = 5.0
-"""Seconds for the rest of a body that the answer did not need."""
 HALF_CLOSED_TIMEOUT = 30.0
 """Seconds for the answer to a client that has said that it will send no more."""
 STALLED_TIMEOUT = 60.0
@@ -48,7 +47,7 @@ MAX_QUEUED = 8
 READ_BUFFER = 64 * 1024
 
 
-class VisitorProtocol(web.RequestHandler):
+class VisitorProtocol(ServingProtocol):
     """Serves one connection, request after request."""
 
     __slots__ = (
@@ -73,7 +72,6 @@ class VisitorProtocol(web.RequestHandler):
             max_line_size=limit,
             max_field_size=limit,
             max_headers=MAX_FIELDS,
-            lingering_time=UNREAD_BODY_TIMEOUT,
             read_bufsize=READ_BUFFER,
             auto_decompress=False,
         )
@@ -168,7 +166,7 @@ class VisitorProtocol(web.RequestHandler):
             reset_connection(request)
 
     async def start(self) -> None:
-        """Serve the requests, one after the other."""
+        """Serve the connection's requests, and see that it ends."""
         await super().start()
         self._bound_close()
 
@@ -266,14 +264,9 @@ class VisitorProtocol(web.RequestHandler):
         """Whether the reader of the running body has enough for now."""
         return self._reading_paused
 
-    async def _handle_request(
-        self,
-        request: web.BaseRequest,
-        start_time: float | None,
-        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    ) -> tuple[web.StreamResponse, bool]:
+    async def _answer(self, request: web.BaseRequest, answer: Answer) -> bool:
         try:
-            return await super()._handle_request(request, start_time, request_handler)
+            return await super()._answer(request, answer)
         except asyncio.CancelledError:
             self._reset_if_half_sent(request)
             raise
@@ -323,9 +316,7 @@ class VisitorProtocol(web.RequestHandler):
 
     # Faults.
 
-    def _make_error_handler(
-        self, err_info: _ErrInfo
-    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    def _make_error_handler(self, err_info: _ErrInfo) -> Answer:
         async def refuse(request: web.BaseRequest) -> web.StreamResponse:
             assert isinstance(err_info.exc, Refusal)
             return self._refuse(err_info.exc)

@@ -68,7 +68,12 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
             answer = await passage.upstream.send(
                 passage.method, passage.target, headers_for(request, passage), body
             )
-            return await deliver(request, passage, answer, body)
+            try:
+                return await deliver(request, passage, answer, body)
+            finally:
+                if body is not None:
+                    # Whoever skips the rest of the body is to be its only reader.
+                    await answer.end_upload()
     except VisitorGone:
         return nobody_left(request)
 
@@ -96,7 +101,7 @@ async def deliver(
         ready = answer.read_ready()
         response = BareResponse(
             answer.status,
-            _as_text(response_headers(answer.headers, passage.policy, passage.target)),
+            response_headers(answer.headers, passage.policy, passage.target),
             reason=answer.reason or None,
             body_is_next=bool(ready),
         )
@@ -128,12 +133,3 @@ def nobody_left(request: web.BaseRequest) -> web.StreamResponse:
     response = BareResponse(NOBODY_LEFT)
     response.force_close()
     return response
-
-
-def _as_text(headers: Headers) -> Headers:
-    """Header values as the response takes them: UTF-8, with other bytes as surrogates."""
-    return [(name, value if value.isascii() else _decoded(value)) for name, value in headers]
-
-
-def _decoded(value: str) -> str:
-    return value.encode("latin-1").decode("utf-8", "surrogateescape")

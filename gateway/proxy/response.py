@@ -10,14 +10,14 @@ import re
 import socket
 import struct
 from collections.abc import Iterable
+from typing import cast
 
 from aiohttp import HttpVersion11, web
-from aiohttp.helpers import EMPTY_BODY_STATUS_CODES, rfc822_formatted_time
+from aiohttp.helpers import EMPTY_BODY_STATUS_CODES, must_be_empty_body, rfc822_formatted_time
 from aiohttp.http_writer import StreamWriter
 
 # What frames a message on one connection (RFC 9112 sections 6 and 9) is decided here, anew.
 _FRAMING = frozenset({"connection", "keep-alive", "transfer-encoding"})
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PHRASE = re.compile(r"[\x20-\x7e]*")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -25,19 +25,20 @@ CONTINUE_SENT = web.RequestKey("continue_sent", bool)
 
 
 class BareResponse(web.StreamResponse):
-    """An answer with the given headers and nothing more but `Date`, if that is missing.
+    """An answer with the given header fields and nothing more but `Date`, if that is missing.
 
-    The body's framing follows from the request and from `Content-Length`: that many bytes; else
-    chunks; else, for a 1.0 client, the connection's end. HEAD, 1xx, 204 and 304 have no body,
+    A character of a field's value is a byte (ISO-8859-1), so that what a backend sent leaves as it
+    came. The body's framing follows from the request and from `Content-Length`: that many bytes;
+    else chunks; else, for a 1.0 client, the connection's end. HEAD, 1xx, 204 and 304 have no body,
     whatever is written. With `body`, that is the whole body and leaves in one piece with the
-    header; with `body_is_next`, what is written first does. Cookies are headers here;
-    `set_cookie` has no effect.
+    header; with `body_is_next`, what is written first does. `headers` and `set_cookie` of the base
+    class have no effect: it would copy the fields, and write them in another way.
     """
 
     def __init__(
         self,
         status: int,
-        headers: Iterable[tuple[str, str]] = (),
+        fields: Iterable[tuple[str, str]] = (),
         *,
         reason: str | None = None,
         body: bytes | None = None,
@@ -45,70 +46,84 @@ class BareResponse(web.StreamResponse):
     ) -> None:
         if reason is not None and not _PHRASE.fullmatch(reason):
             reason = None
-        kept = [(name, value) for name, value in headers if name.lower() not in _FRAMING]
-        super().__init__(status=status, reason=reason, headers=kept)
+        super().__init__(status=status, reason=reason)
+        self._fields = fields
         self._whole = body
-        if body is not None:
-            self.content_length = len(body)
-        self._send_headers_immediately = body is None and not body_is_next
+        self._waits_for_body = body is not None or body_is_next
 
-    async def _prepare_headers(self) -> None:
-        request, headers = self._req, self._headers
-        assert request is not None
+    async def prepare(self, request: web.BaseRequest) -> StreamWriter | None:
+        """Write the header, or, if the body's first piece is about to come, get it ready.
+
+        Raises ValueError for a field with a character that cannot stand in one.
+        """
+        writer = cast(StreamWriter, request.writer)
+        if self._payload_writer is None and not self._eof_sent:
+            self._req, self._payload_writer = request, writer
+            self._must_be_empty_body = must_be_empty_body(request.method, self._status)
+            writer._headers_buf = self._head(request, writer)
+            if not self._waits_for_body:
+                writer.send_headers()
+        return writer
+
+    def _head(self, request: web.BaseRequest, writer: StreamWriter) -> bytes:
+        """The header as it is sent, framing included (RFC 9112 section 6.3)."""
+        version = request.version
+        lines = [f"HTTP/{version.major}.{version.minor} {self._status} {self._reason}"]
+        length = None if self._whole is None else len(self._whole)
+        keeps_length = length is None and not self._is_empty_by_status
+        has_date = False
+        for name, value in self._fields:
+            lower = name.lower()
+            if lower in _FRAMING or (lower == "content-length" and not keeps_length):
+                continue
+            if lower == "content-length":
+                length = int(value)
+            elif lower == "date":
+                has_date = True
+            lines.append(f"{name}: {value}")
+        if self._whole is not None and not self._is_empty_by_status:
+            lines.append(f"Content-Length: {length}")
+        if not has_date:
+            lines.append(f"Date: {rfc822_formatted_time()}")
+        lines += self._framing(request, writer, length)
+        head = "\r\n".join(lines)
+        breaks = len(lines) - 1
+        if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
+            raise ValueError("A header of the answer has a control character.")
+        return f"{head}\r\n\r\n".encode("latin-1")
+
+    @property
+    def _is_empty_by_status(self) -> bool:
+        return self._status in EMPTY_BODY_STATUS_CODES
+
+    def _framing(
+        self, request: web.BaseRequest, writer: StreamWriter, length: int | None
+    ) -> list[str]:
+        """What else tells where the body ends, and whether the connection goes on."""
         keep_alive = request.keep_alive if self._keep_alive is None else self._keep_alive
-        if not self._frame_body(request) and request.version < HttpVersion11:
+        is_new = request.version >= HttpVersion11
+        lines = []
+        if self._must_be_empty_body:
+            pass
+        elif length is not None:
+            writer.length = length
+        elif is_new:
+            writer.enable_chunking()
+            lines.append("Transfer-Encoding: chunked")
+        else:
             keep_alive = False
         self._keep_alive = keep_alive
-        if "Date" not in headers:
-            headers["Date"] = rfc822_formatted_time()
         if not keep_alive:
-            headers["Connection"] = "close"
-        elif request.version < HttpVersion11:
-            headers["Connection"] = "keep-alive"
-
-    def _frame_body(self, request: web.BaseRequest) -> bool:
-        """Choose the framing; whether the client can tell the body's end from it."""
-        writer, headers = self._payload_writer, self._headers
-        assert writer is not None
-        if self._must_be_empty_body:
-            if self.status in EMPTY_BODY_STATUS_CODES:
-                headers.popall("Content-Length", None)
-            return True
-        length = self.content_length
-        if length is not None:
-            self.content_length = writer.length = length
-            return True
-        if request.version >= HttpVersion11:
-            writer.enable_chunking()
-            headers["Transfer-Encoding"] = "chunked"
-            return True
-        return False
-
-    async def _write_headers(self) -> None:
-        """Serialise the header; bytes that are not UTF-8 (surrogates here) leave as they came.
-
-        aiohttp's serialiser is the fast way, and loses these bytes.
-        """
-        headers = self._headers
-        if all(map(str.isascii, headers.values())):
-            await super()._write_headers()
-            return
-        request, writer = self._req, self._payload_writer
-        assert request is not None
-        assert isinstance(writer, StreamWriter)
-        version = request.version
-        lines = [f"HTTP/{version.major}.{version.minor} {self.status} {self.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if any(map(_CONTROLS.search, lines)):
-            raise ValueError("A header of the answer has a control character.")
-        writer._headers_buf = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
-        if self._send_headers_immediately:
-            writer.send_headers()
+            lines.append("Connection: close")
+        elif not is_new:
+            lines.append("Connection: keep-alive")
+        return lines
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send a part of the body; nothing where the answer has none."""
         if not self._must_be_empty_body:
-            await super().write(data)
+            assert self._payload_writer is not None, "prepare() comes first"
+            await self._payload_writer.write(data)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the body.

@@ -92,6 +92,10 @@ class UpstreamAnswer(Protocol):
         """End the connection at once, and the upload with it."""
         ...
 
+    async def end_upload(self) -> None:
+        """Return when nobody reads the request's body any more; what was left of it is unread."""
+        ...
+
 
 class Upstream(Protocol):
     """One configured backend."""
@@ -159,8 +163,8 @@ class AiohttpUpstream:
                 with _translated:
                     message, payload = await connection.read_head()
             except BaseException:
-                _stop(upload)
                 connection.abort()
+                await _end(upload)
                 raise
         self._count(message.code, started)
         if message.code >= _STOPS_UPLOAD:
@@ -334,6 +338,9 @@ class _Answer:
         _stop(self._upload)
         self._connection.abort()
 
+    async def end_upload(self) -> None:
+        await _end(self._upload)
+
 
 def upstream_headers(settings: UpstreamSettings) -> UpstreamHeaders:
     """What the settings say of the headers to send."""
@@ -376,3 +383,9 @@ def _head(method: str, target: str, headers: Headers, body: RequestBody | None) 
 def _stop(upload: asyncio.Task[None] | None) -> None:
     if upload is not None:
         upload.cancel()
+
+
+async def _end(upload: asyncio.Task[None] | None) -> None:
+    if upload is not None and not upload.done():
+        upload.cancel()
+        await asyncio.wait([upload])

@@ -30,8 +30,9 @@ class Watch:
         self._has_left = False
 
     async def __aenter__(self) -> Watch:
-        self._task = task = asyncio.current_task()
-        assert task is not None
+        # The connection's own task (gateway.listener.serving); asking asyncio for the running one
+        # is a system call on Python 3.11.
+        self._task = task = self._request.task
         self._cancelling = task.cancelling()
         self._request[ON_LEAVING] = self._leave
         transport = self._request.transport
