@@ -153,6 +153,21 @@ def rewrap(config: Config = None) -> None:
         typer.echo(f"{name} encrypted anew: {number}")
 
 
+@app.command()
+def forget(
+    visitor: Annotated[
+        str, typer.Argument(help="A verified mail address, or a visitor's id from the access log.")
+    ],
+    config: Config = None,
+) -> None:
+    """Delete what is kept of one visitor. What was counted stays counted."""
+    settings = _settings(config)
+    from gateway import upkeep
+
+    number = asyncio.run(upkeep.forget(settings, visitor))
+    typer.echo(f"Entries of the access log deleted: {number}")
+
+
 @key_app.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="Whose key it is.")],

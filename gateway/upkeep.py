@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from datetime import UTC, datetime
 from config.load import SettingsError, resolve_secret_keys
 from config.models import Settings
 from gateway.crypto.sealing import Sealer
+from gateway.request.mail_address import normal_address
+from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
 from gateway.store.keys import ApiKey, KeyStore, Role
 from gateway.store.links import LinkStore
@@ -88,6 +91,17 @@ async def revoke_key(settings: Settings, key_id: str) -> bool:
     """End a key; False if there is none with this id."""
     async with opened_current(settings) as database:
         return await KeyStore(database).revoke(key_id)
+
+
+async def forget(settings: Settings, visitor: str) -> int:
+    """Delete what is kept of one visitor; how many entries of the access log it was.
+
+    `visitor` is a mail address, in any spelling, or an id as the access log shows it.
+    """
+    with contextlib.suppress(ValueError):
+        visitor = normal_address(visitor)
+    async with opened_current(settings) as database:
+        return await AccessLogStore(database).erase(visitor)
 
 
 async def rewrap(settings: Settings) -> dict[str, int]:

@@ -11,16 +11,22 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from config.models import Settings
+from config.models import Settings, ThrottleSettings
 from config.shape import known_settings
 from gateway.cli import app, key_app
 from gateway.links.verdict import Reason
 from gateway.metrics import Metrics
 from gateway.refusals import STATUS
+from gateway.steps.intake import MAX_USER_AGENT
+from gateway.store.schema import metadata
+from gateway.store.snapshots import SNAPSHOT_LIFE
+from gateway.visitor.codes import CODE_LIFE
+from gateway.visitor.session import GATE_LIFE, VISITOR_LIFE
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = ROOT / "docs" / "operations.md"
 THREATS = ROOT / "docs" / "threat-model.md"
+PRIVACY = ROOT / "docs" / "privacy.md"
 
 # Each class of hole that systems like this one had.
 CLASSES = (
@@ -191,7 +197,72 @@ def functions_of(path: str) -> frozenset[str]:
     )
 
 
-@pytest.mark.parametrize("path", [OPERATIONS, THREATS], ids=lambda path: path.name)
+def names_in_code(beginning: str, room: str = "") -> set[str]:
+    """The names that a room of the gateway makes with this beginning, "…" for what differs."""
+    texts: set[str] = set()
+    for path in (ROOT / "gateway" / room).rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        made = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
+        pieces = {id(piece) for values in made for piece in values}
+        texts |= {"".join(map(_text_of, values)) for values in made}
+        texts |= {
+            _text_of(node)
+            for node in nodes
+            if isinstance(node, ast.Constant) and id(node) not in pieces
+        }
+    return {text for text in texts if re.fullmatch(rf"{beginning}[\w{{}}:…]*[\w…]", text)}
+
+
+def _text_of(node: ast.AST) -> str:
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if is_text else "…"  # type: ignore[attr-defined]
+
+
+def told_of_privacy() -> set[str]:
+    return {name for cells in rows(PRIVACY) for name in named(cells[0])}
+
+
+def test_every_table_is_told_of_for_privacy() -> None:
+    assert sorted(metadata.tables.keys() - told_of_privacy()) == []
+
+
+def test_every_cookie_is_told_of_for_privacy() -> None:
+    cookies = names_in_code("portal_", "visitor")
+    assert {"portal_v", "portal_g_…", "portal_…"} <= cookies
+    assert sorted(cookies - told_of_privacy()) == []
+
+
+def test_every_kind_of_key_in_redis_is_told_of_for_privacy() -> None:
+    keys = names_in_code("portal:")
+    assert {"portal:{…}:failures", "portal:mark:…", "portal:changes"} <= keys
+    assert sorted(keys - told_of_privacy()) == []
+
+
+def test_every_header_about_the_visitor_is_told_of_for_privacy() -> None:
+    text = PRIVACY.read_text()
+    assert [
+        name
+        for name in ("X-Forwarded-For", "X-Portal-Visitor", "X-Portal-Email", "Sec-GPC")
+        if f"`{name}" not in text
+    ] == []
+
+
+def test_what_is_kept_for_how_long_is_as_it_is_told() -> None:
+    text = " ".join(PRIVACY.read_text().split())
+    assert (GATE_LIFE, VISITOR_LIFE, CODE_LIFE) == (15 * 60, 400 * 86400, 600)
+    assert (SNAPSHOT_LIFE, MAX_USER_AGENT, ThrottleSettings().window) == (7 * 86400, 512, 3600)
+    for words in (
+        "| 15 minutes |",
+        "| 400 days.",
+        "| ten minutes,",
+        "| seven days |",
+        "512",
+        "an hour",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize("path", [OPERATIONS, THREATS, PRIVACY], ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
     assert [each for each in targets if not (path.parent / each).exists()] == []

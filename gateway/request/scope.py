@@ -17,7 +17,8 @@ class Scope:
     `is_bot` is true for a program that says that it is one. `is_unseen`: nobody is taken to look at
     the answer, which is a bot's, asked for ahead, or a scanner's under a browser's name; never so
     of an unsafe method, but for a bot.
-    `is_upgrade` is true for a WebSocket handshake alone (RFC 6455 section 4.1).
+    `is_upgrade` is true for a WebSocket handshake alone (RFC 6455 section 4.1). `opted_out`: the
+    browser says that its user wants no trace to be kept (Global Privacy Control).
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class Scope:
     is_bot: bool
     is_unseen: bool
     is_upgrade: bool
+    opted_out: bool
     origin_holds: bool
 
     @property

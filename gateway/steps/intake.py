@@ -81,6 +81,7 @@ class Intake:
             # not be able to hide a comment from its owner by calling it a prefetch.
             is_unseen=bot or (safe and _is_unseen(request, user_agent, scheme, host)),
             is_upgrade=upgrade,
+            opted_out=headers.get("Sec-GPC") == "1",
             origin_holds=safe
             or origin_holds(
                 _whole(request, "Origin"), _whole(request, "Sec-Fetch-Site"), f"{scheme}://{host}"

@@ -12,6 +12,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.links.model import IPAddress
 from gateway.links.verdict import Reason, Verdict
 from gateway.metrics import Metrics
+from gateway.request.scope import Scope
 from gateway.steps.visit import Visit
 from gateway.store.entry import Entry
 
@@ -44,13 +45,14 @@ class Record:
         if link is None or visit.entered or (action == ASSET and reason is Reason.OK):
             return
         scope = visit.scope
+        address, user_agent = self._kept(scope)
         is_access = reason is Reason.OK and not scope.is_unseen
         self._journal.append(
             Entry(
                 link_id=link.id,
                 at=scope.now,
-                address=self._address(scope.address),
-                user_agent=scope.user_agent,
+                address=address,
+                user_agent=user_agent,
                 action=action,
                 reason=reason.value,
                 visitor=self.visitor(visit),
@@ -82,9 +84,17 @@ class Record:
             return visit.proven.email
         if visit.visitor is None:
             visit.visitor = visit.cookies.visitor_of(visit.sent_cookies) or self._hash(
-                str(visit.scope.address), visit.scope.user_agent
+                *self._kept(visit.scope)
             )
         return visit.visitor
+
+    def _kept(self, scope: Scope) -> tuple[str, str]:
+        """The address and the user agent as they may be kept.
+
+        All that is kept of a visitor is made of these two, the pseudonym too: a hash of a whole
+        address would tell whoever holds the key more than the shortened one beside it.
+        """
+        return ("", "") if scope.opted_out else (self._address(scope.address), scope.user_agent)
 
     def _visitor_hash(self, address: str, user_agent: str) -> str:
         return self._keyring.mac("visitor", address, user_agent).hex()[:32]

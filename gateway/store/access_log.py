@@ -22,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     union_all,
     update,
@@ -41,8 +42,10 @@ from gateway.store.schema import (
     to_seconds,
 )
 
-# Characters. A longer visitor (a mail address) is stored as this much of its SHA-256.
+# Characters. A mail address, and what is longer, is stored as this much of its SHA-256.
 MAX_VISITOR = 32
+# Rows in one transaction: others want to write, too.
+_ERASED_AT_ONCE = 1000
 # Links in one statement: below SQLite's bound of 500 SELECTs in a compound.
 _MAX_LINKS = 100
 # What PostgreSQL refuses in a text: NUL, and what UTF-8 has no bytes for.
@@ -152,6 +155,31 @@ class AccessLogStore:
             result = await connection.execute(delete(access_log).where(access_log.c.id.in_(oldest)))
             return result.rowcount
 
+    async def erase(self, visitor: str) -> int:
+        """Delete all that is kept of one visitor, and say how many entries it was; counters stay.
+
+        `visitor` is a verified address, or the visitor's id as the entries show it.
+        """
+        columns = access_log.c
+        of_visitor = (
+            select(columns.id)
+            .where(or_(columns.visitor == visitor, columns.email == visitor))
+            .limit(_ERASED_AT_ONCE)
+        )
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                delete(link_visitors).where(link_visitors.c.visitor == visitor_key(visitor))
+            )
+        erased = 0
+        while True:
+            async with self._database.transaction() as connection:
+                result = await connection.execute(
+                    delete(access_log).where(columns.id.in_(of_visitor))
+                )
+            erased += result.rowcount
+            if result.rowcount < _ERASED_AT_ONCE:
+                return erased
+
 
 def _insert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that knows ON CONFLICT: both databases spell it alike, SQLAlchemy's core does not."""
@@ -254,8 +282,11 @@ async def _add_visitors(connection: AsyncConnection, tallies: dict[str, _Tally])
 
 
 def visitor_key(visitor: str) -> str:
-    """What stands for `visitor` in the set of a link's visitors."""
-    if len(visitor) > MAX_VISITOR or _UNSTORABLE.search(visitor):
+    """What stands for `visitor` in the set of a link's visitors.
+
+    The set is there to count, for as long as the link: it holds no mail address.
+    """
+    if "@" in visitor or len(visitor) > MAX_VISITOR or _UNSTORABLE.search(visitor):
         return hashlib.sha256(visitor.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_VISITOR]
     return visitor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -222,11 +223,36 @@ async def test_odd_text_does_not_hold_up_the_log(
     assert (await usage_of(links, A)).unique_visitors == 2
 
 
-def test_a_visitor_is_stored_as_given_while_it_is_short() -> None:
-    assert visitor_key("anna@visitor.example") == "anna@visitor.example"
+def test_a_visitor_is_stored_as_given_while_it_is_short_and_no_address() -> None:
+    assert visitor_key("0123456789abcdef" * 2) == "0123456789abcdef" * 2
+    address = visitor_key("anna@visitor.example")
+    assert address == hashlib.sha256(b"anna@visitor.example").hexdigest()[:MAX_VISITOR]
     long = [visitor_key("x" * 300 + end) for end in "ab"]
     assert [len(key) for key in long] == [MAX_VISITOR] * 2
     assert long[0] != long[1]
+
+
+async def test_one_visitor_is_erased_and_the_counters_stay(
+    log: AccessLogStore,
+    links: LinkStore,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.store.access_log._ERASED_AT_ONCE", 2)
+    ann = replace(VIEW, visitor="ann@example.org", email="ann@example.org")
+    # A session's visitor may have proven the address later than it began.
+    later = replace(VIEW, visitor="v7", email="ann@example.org")
+    elsewhere = replace(ann, link_id=B)
+    await absorb(log, ann, VIEW, later, elsewhere, ann, ann)
+    assert await log.erase("ann@example.org") == 5
+    assert (await log.page(A))[0] == [as_kept(VIEW)]
+    assert (await log.page(B))[0] == []
+    assert (await usage_of(links, A)).unique_visitors == 3
+    async with database.reading() as connection:
+        kept = (await connection.execute(select(link_visitors))).all()
+    assert sorted(row.visitor for row in kept) == ["v1", "v7"]
+    assert await log.erase("v1") == 1
+    assert await log.erase("nobody") == 0
 
 
 async def test_pages_are_newest_first_and_never_overlap(log: AccessLogStore) -> None:

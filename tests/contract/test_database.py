@@ -9,19 +9,22 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from gateway.errors import StoreUnavailable
 from gateway.store import engines, migrations
+from gateway.store.access_log import visitor_key
 from gateway.store.database import Database
 from gateway.store.listing import SORT_FIELDS, LinkQuery, page_statement
-from gateway.store.schema import change_counter, journal_positions, metadata
+from gateway.store.schema import change_counter, journal_positions, link_visitors, metadata
 from tests.postgres_server import PostgresServer
 
 POSITION = {"journal_id": "j", "segment": 1, "byte_offset": 2}
@@ -100,6 +103,26 @@ async def test_a_schema_of_an_earlier_version_is_older_until_it_is_migrated(
     assert await database.schema_state() == "current"
     async with database.reading() as connection:
         assert (await connection.execute(text("SELECT * FROM later"))).all() == []
+
+
+async def test_no_address_stays_in_the_sets_of_visitors(empty: Database) -> None:
+    """Whoever was counted under an address is known under its hash afterwards."""
+    await empty.migrate()
+    rows = [("a" * 24, "ann@example.org"), ("b" * 24, "ann@example.org"), ("a" * 24, "f" * 32)]
+    async with empty.transaction() as connection:
+        await connection.execute(
+            insert(link_visitors), [{"link_id": link, "visitor": name} for link, name in rows]
+        )
+        await connection.run_sync(_take_step, "0005_visitors_without_addresses")
+    async with empty.reading() as connection:
+        kept = (await connection.execute(select(link_visitors))).all()
+    assert sorted(map(tuple, kept)) == sorted((link, visitor_key(name)) for link, name in rows)
+
+
+def _take_step(connection: Connection, name: str) -> None:
+    """One step of the schema's history, by itself."""
+    with Operations.context(MigrationContext.configure(connection)):
+        import_module(f"gateway.store.migrations.versions.{name}").upgrade()
 
 
 async def test_several_processes_may_migrate_at_once(empty_url: str) -> None:

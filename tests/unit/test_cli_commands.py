@@ -89,7 +89,17 @@ def test_console_script_lists_every_command() -> None:
     script = Path(sys.executable).with_name("portal-gateway")
     found = subprocess.run([script, "--help"], capture_output=True, text=True)
     assert found.returncode == 0
-    for command in ("demo", "serve", "check", "explain", "migrate", "key", "rewrap", "--version"):
+    for command in (
+        "demo",
+        "serve",
+        "check",
+        "explain",
+        "migrate",
+        "forget",
+        "key",
+        "rewrap",
+        "--version",
+    ):
         assert f"  {command} " in found.stdout
 
 
@@ -118,6 +128,10 @@ def test_a_key_is_printed_once_alone_on_the_last_line(run: Run) -> None:
     assert "no key" in err
 
 
+def test_a_visitor_of_whom_nothing_is_kept_is_forgotten_all_the_same(run: Run) -> None:
+    assert run("forget", "ann@example.org") == (0, "Entries of the access log deleted: 0\n", "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -140,6 +154,7 @@ def test_bad_command_line(run: Run, arguments: tuple[str, ...]) -> None:
         ("check",),
         ("explain", "GET", "/", "--workorder", "1"),
         ("migrate",),
+        ("forget", "ann@example.org"),
         ("rewrap",),
         ("key", "list"),
         ("key", "create", "--name", "x", "--role", "admin"),
