@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.headerregistry import Address
 from ipaddress import ip_network
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from gateway.errors import Refusal
 from gateway.request.client_ip import TrustedProxies
 from gateway.request.host import normal_host, parse_host
+from gateway.request.mail_address import normal_address
 from gateway.request.path import parse_path
 
 UNIX_SCHEME = "http+unix"
@@ -213,12 +213,8 @@ def check_smtp_url(url: str) -> str:
 
 
 def check_mail_from(text: str) -> str:
-    """One plain address (RFC 5322 `addr-spec`), without a name."""
+    """One plain address (RFC 5322 `addr-spec`), without a name; its user in ASCII."""
     try:
-        address = Address(addr_spec=text) if text.isprintable() else None
-    except (ValueError, IndexError):
-        # IndexError: the standard library's parser on some truncated addresses.
-        address = None
-    if address is None or not (address.username and address.domain):
-        raise ValueError("one plain mail address is wanted, without a name")
-    return text
+        return normal_address(text)
+    except ValueError:
+        raise ValueError("one plain mail address is wanted, without a name") from None

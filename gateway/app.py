@@ -34,12 +34,13 @@ from gateway.links.model import LinkType, is_path_segment, is_query_value
 from gateway.links.session import Lifetime
 from gateway.listener import Listener, open_sockets
 from gateway.metrics import Metrics
+from gateway.notify.codes import CodeMail
+from gateway.notify.delivery import Delivery
 from gateway.notify.mail import Mailer
 from gateway.pages import Pages
 from gateway.proxy.upstream import AiohttpUpstream
 from gateway.refusals import Refusals
 from gateway.steps.backends import Backend, Backends
-from gateway.steps.code_mail import CodeMail
 from gateway.steps.entrance import Entrance
 from gateway.steps.exchanges import Exchanges
 from gateway.steps.gatekeeping import Gatekeeping
@@ -54,21 +55,22 @@ from gateway.store.changes import ChangeFeed
 from gateway.store.database import Database
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.outbox import SEALED_AS, OutboxStore
 from gateway.store.redis import RedisClient, open_redis
 from gateway.store.throttle import Marks, Throttle
 from gateway.store.uses import UseStore
 from gateway.systemd import notify
-from gateway.visitor.codes import Codes
+from gateway.visitor.codes import CODE_LIFE, Codes
 from gateway.visitor.gates import Gates
 from gateway.visitor.session import VisitorCookies
-from gateway.worker import Job, Worker, journal_jobs, upkeep_jobs
+from gateway.worker import Job, Worker, journal_jobs, mail_jobs, upkeep_jobs
 
 log = logging.getLogger(__name__)
 
 # Seconds between two counts of the links for the metrics: after a change, and without one.
 COUNT_PAUSE = 1.0
 COUNT_EVERY = 30.0
-# Seconds that mails on their way get at the end.
+# Seconds that mails which are just being sent get at the end.
 MAIL_GRACE = 5.0
 
 
@@ -89,6 +91,7 @@ class Stores:
     uses: UseStore
     access_log: AccessLogStore
     throttle: Throttle
+    outbox: OutboxStore
 
 
 @dataclass(slots=True)
@@ -124,11 +127,15 @@ async def running(
         passwords = PasswordHasher()
         stack.callback(passwords.close)
         background = _Background(stack)
+        mailer = _mailer(settings, printer)
         visitors: _Visitors | None = None
         if part in {"all", "gateway"}:
             visitors = _Visitors(settings, stores, metrics, Keyring(secret_keys), health, passwords)
-            jobs += await visitors.prepare(stack, background, printer)
+            jobs += await visitors.prepare(stack, background, mailer)
         if part in {"all", "worker"}:
+            delivery = Delivery(stores.outbox, mailer, metrics)
+            stack.push_async_callback(delivery.finish, MAIL_GRACE)
+            jobs += mail_jobs(delivery)
             jobs += upkeep_jobs(
                 stores.changes, stores.access_log, retention_days=settings.access_log.retention_days
             )
@@ -148,6 +155,13 @@ async def running(
         health.is_draining = True
         if process.visitors is not None:
             await asyncio.sleep(settings.drain.delay)
+
+
+def _mailer(settings: Settings, printer: Callable[[str], None] | None) -> Mailer:
+    url = settings.smtp_url
+    return Mailer(
+        url.get_secret_value() if url is not None else None, settings.mail_from, printer=printer
+    )
 
 
 class _Background:
@@ -201,6 +215,7 @@ async def _open_stores(
         uses=UseStore(database),
         access_log=AccessLogStore(database),
         throttle=Throttle(redis, settings.throttle),
+        outbox=OutboxStore(database, Sealer(secret_keys, SEALED_AS)),
     )
 
 
@@ -315,7 +330,7 @@ class _Visitors:
         self,
         stack: AsyncExitStack,
         background: _Background,
-        printer: Callable[[str], None] | None,
+        mailer: Mailer,
     ) -> list[Job]:
         """Make everything behind the listener; the jobs that go with it.
 
@@ -328,8 +343,7 @@ class _Visitors:
         stack.push_async_callback(_store_the_rest, journal, drain)
         adoption = Adoption(settings.data_dir / "journal", stores.access_log)
         metrics.journal_pending_entries.set_function(lambda: journal.pending() + adoption.pending())
-        mail = CodeMail(self._mailer(printer))
-        stack.push_async_callback(mail.finish, MAIL_GRACE)
+        mail = CodeMail(stores.outbox, mailer.sender, life=CODE_LIFE, enabled=mailer.can_send())
         backends = await self._open_backends(stack)
         exchanges = Exchanges(stores.cache.by_id, time.time)
         stores.cache.on_invalidated.append(exchanges.reconsider)
@@ -354,14 +368,6 @@ class _Visitors:
             return JournalWriter(root, counted=self._metrics.journal_entries_total.inc)
         except OSError as error:
             raise CannotStart(f"data_dir: {root}: {error.strerror}") from None
-
-    def _mailer(self, printer: Callable[[str], None] | None) -> Mailer:
-        url = self._settings.smtp_url
-        return Mailer(
-            url.get_secret_value() if url is not None else None,
-            self._settings.mail_from,
-            printer=printer,
-        )
 
     async def _open_backends(self, stack: AsyncExitStack) -> Backends:
         settings = self._settings

@@ -6,7 +6,8 @@ GatewayError
 ├── UpstreamError           the backend
 │   ├── UpstreamUnavailable    cannot be reached, or broke the protocol before it answered
 │   └── UpstreamTimeout        did not answer in time
-├── MailUnavailable         no mail server is configured, or it does not take the message
+├── MailUnavailable         no mail server is configured, or it does not take the message now
+│   └── MailRefused            it never will
 └── OutboundError           a request to an address that somebody typed (a logo, a webhook)
     ├── OutboundRefused        may not be sent, or its answer not be used, now or later
     └── OutboundFailed         came to nothing this time
@@ -68,7 +69,11 @@ class UpstreamTimeout(UpstreamError):
 
 
 class MailUnavailable(GatewayError):
-    """The mail cannot be handed to a mail server."""
+    """The mail cannot be handed to a mail server now. The text names no address."""
+
+
+class MailRefused(MailUnavailable):
+    """The mail server will not take this mail, however often it is asked (RFC 5321 section 4.2.1)."""
 
 
 class OutboundError(GatewayError):

@@ -104,6 +104,22 @@ class Metrics:
             buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
             registry=registry,
         )
+        self.outbox_pending_messages = Gauge(
+            "portal_outbox_pending_messages",
+            "Mails in the outbox that have not left yet.",
+            registry=registry,
+        )
+        self.outbox_oldest_age_seconds = Gauge(
+            "portal_outbox_oldest_age_seconds",
+            "How long the oldest of them has waited; 0 without any.",
+            registry=registry,
+        )
+        self.outbox_messages_total = Counter(
+            "portal_outbox_messages_total",
+            "Tries to send a mail: sent, deferred, refused, expired, withheld or unreadable.",
+            ["kind", "result"],
+            registry=registry,
+        )
         self.store_errors_total = Counter(
             "portal_store_errors_total",
             "Times that a store could not be asked or written.",

@@ -17,6 +17,7 @@ from gateway.journal.adoption import Adoption
 from gateway.journal.drain import Drain
 from gateway.journal.writer import JournalWriter
 from gateway.metrics import Metrics
+from gateway.notify.delivery import Delivery
 from gateway.store.access_log import AccessLogStore
 from gateway.store.changes import ChangeFeed
 
@@ -35,6 +36,8 @@ RETAIN_EVERY = 3600.0
 RETAIN_BATCH = 1000
 RETAIN_PAUSE = 0.05
 DAY = 86_400.0
+# Seconds between two looks at how many mails wait.
+MEASURE_EVERY = 2.0
 
 # Seconds before a failed step is tried again: the first time, and at most.
 RETRY_FIRST = 0.25
@@ -101,6 +104,14 @@ def journal_jobs(
     if adoption is not None:
         jobs.append(Job("The drain of leftover journals", adoption.sweep, ADOPT_EVERY))
     return jobs
+
+
+def mail_jobs(delivery: Delivery) -> list[Job]:
+    """What sends the mails that are in the outbox, and tells of those that cannot be sent."""
+    return [
+        Job("The delivery of mails", delivery.step),
+        Job("The look at the outbox", delivery.measure, MEASURE_EVERY),
+    ]
 
 
 def upkeep_jobs(

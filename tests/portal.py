@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, DummyCookieJar
 from yarl import URL
 
-from config.models import Settings
+from config.models import Part, Settings
 from gateway.app import Running, running
 from tests.echo_backend import EchoBackend
 
@@ -153,6 +154,12 @@ class Portal:
         entries: list[dict[str, Any]] = answer["data"]
         return entries[::-1]
 
+    async def delivered(self) -> None:
+        """Return once every mail that was asked for has left."""
+        async with asyncio.timeout(10):
+            while (await self.process.stores.outbox.backlog()).mails:
+                await asyncio.sleep(0.005)
+
     async def settled(self) -> None:
         """Return once the database holds all that is in the journal."""
         assert self.process.drain is not None
@@ -165,6 +172,7 @@ async def running_portal(
     *,
     backend: EchoBackend | None = None,
     prints_mails: bool = True,
+    part: Part = "all",
     **settings: Any,
 ) -> AsyncIterator[Portal]:
     """The gateway before `backend` (or a new one), with `settings` over the embedded defaults.
@@ -191,7 +199,7 @@ async def running_portal(
     try:
         async with (
             ClientSession(cookie_jar=DummyCookieJar(), auto_decompress=False) as http,
-            running(made, printer=mails.append if prints_mails else None) as process,
+            running(made, part, printer=mails.append if prints_mails else None) as process,
         ):
             assert process.admin_url is not None
             yield Portal(

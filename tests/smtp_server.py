@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, Literal
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -27,9 +28,26 @@ class ReceivedMail:
     sender: str
     recipients: list[str]
     message: EmailMessage
+    content: bytes
     over_tls: bool
     user: str | None
     greeting: str
+
+    @property
+    def text(self) -> str:
+        """What a reader of plain text sees."""
+        return self._part("plain")
+
+    @property
+    def html(self) -> str:
+        """What most others see."""
+        return self._part("html")
+
+    def _part(self, kind: Literal["plain", "html"]) -> str:
+        part = self.message.get_body((kind,))
+        assert part is not None
+        content: str = part.get_content()
+        return content.replace("\r\n", "\n")
 
     @property
     def code(self) -> str:
@@ -45,10 +63,19 @@ class SmtpServer:
 
     user: str | None = None
     password: str | None = None
-    refused_recipient: str | None = None
+    # What a recipient is answered, where that is not "250 OK".
+    answers: dict[str, str] = field(default_factory=dict)
+    # What the next mails are answered once they are here; None hangs up in place of an answer.
+    data_answers: list[str | None] = field(default_factory=list)
+    # A mail to one of these is answered when its event is set.
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+    # Called with each mail when it is here, and before it is answered.
+    on_mail: Callable[[ReceivedMail], None] = lambda mail: None
     port: int = 0
     mails: list[ReceivedMail] = field(default_factory=list)
+    connections: int = 0
     login_tries: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -62,11 +89,26 @@ class SmtpServer:
             await self.arrived.wait_for(lambda: bool(self.mails))
             return self.mails.pop(0)
 
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, name: str, answers: list[str]
+    ) -> list[str]:
+        self.commands["EHLO"] += 1
+        session.host_name = name
+        return answers
+
+    async def handle_NOOP(self, server: SMTP, session: Session, envelope: Envelope, _: str) -> str:
+        self.commands["NOOP"] += 1
+        return "250 OK"
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.commands["QUIT"] += 1
+        return "221 bye"
+
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if address == self.refused_recipient:
-            return f"550 5.1.1 <{address}> does not live here"
+        if address in self.answers:
+            return self.answers[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -76,19 +118,28 @@ class SmtpServer:
         assert envelope.mail_from is not None
         message = message_from_bytes(content, policy=policy.default)
         assert isinstance(message, EmailMessage)
-        async with self.arrived:
-            self.mails.append(
-                ReceivedMail(
-                    envelope.mail_from,
-                    list(envelope.rcpt_tos),
-                    message,
-                    session.ssl is not None,
-                    session.auth_data.login.decode() if session.auth_data else None,
-                    session.host_name or "",
-                )
-            )
-            self.arrived.notify_all()
-        return "250 taken"
+        mail = ReceivedMail(
+            envelope.mail_from,
+            list(envelope.rcpt_tos),
+            message,
+            content,
+            session.ssl is not None,
+            session.auth_data.login.decode() if session.auth_data else None,
+            session.host_name or "",
+        )
+        for recipient in self.held.keys() & set(mail.recipients):
+            await self.held[recipient].wait()
+        answer = self.data_answers.pop(0) if self.data_answers else "250 taken"
+        if answer is None or answer.startswith("250"):
+            self.on_mail(mail)
+            async with self.arrived:
+                self.mails.append(mail)
+                self.arrived.notify_all()
+        if answer is None:
+            assert server.transport is not None
+            server.transport.abort()
+            return "421 gone"
+        return answer
 
     def authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: Any
@@ -105,16 +156,17 @@ async def running_smtp_server(
     login: tuple[str, str] | None = None,
     starttls: ssl.SSLContext | None = None,
     implicit_tls: ssl.SSLContext | None = None,
-    refused_recipient: str | None = None,
     host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[SmtpServer]:
-    """Serve until the block ends. `login` is the user and password that AUTH takes."""
+    """Serve until the block ends, on `port` or a free one. `login` is the user and password that AUTH takes."""
     user, password = login or (None, None)
-    server = SmtpServer(user, password, refused_recipient)
+    server = SmtpServer(user, password)
     loop = asyncio.get_running_loop()
     sessions: list[SMTP] = []
 
     def session() -> SMTP:
+        server.connections += 1
         sessions.append(
             SMTP(
                 server,
@@ -127,7 +179,7 @@ async def running_smtp_server(
         )
         return sessions[-1]
 
-    listener = await loop.create_server(session, host, 0, ssl=implicit_tls)
+    listener = await loop.create_server(session, host, port, ssl=implicit_tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

@@ -1,6 +1,10 @@
 """How the gateway reaches people who are not looking at it.
 
+texts     what the mails say, in text and HTML, in the reader's language
+letter    a mail as the mail server gets it: composed once, the same at every try
+codes     codes, into the outbox
+delivery  out of the outbox: what is due is sent, again and again, until it is of no use any more
+mail      hands letters over, on kept connections
+smtp      one connection to the mail server
 server    the mail server, as `smtp_url` names it
-mail      hands mails to it
-messages  what the mails say
 """

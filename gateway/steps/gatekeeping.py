@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.crypto.tokens import new_random_id
 from gateway.errors import Refusal
+from gateway.languages import Language, negotiate
 from gateway.links.model import Link
 from gateway.links.rules import judge_link
 from gateway.links.session import NOTHING_PROVEN
@@ -47,7 +48,9 @@ class Gatekeeping:
             return self._leave(visit)
         fields = await read_fields(request, timeout=self.body_timeout)
         if visit.session is None:
-            await self._pass_gate(visit, gate, fields)
+            await self._pass_gate(
+                visit, gate, fields, negotiate(request.headers.get("Accept-Language"))
+            )
         self.record.enter(visit, gate, Reason.OK)
         return self._opened(visit)
 
@@ -69,7 +72,9 @@ class Gatekeeping:
         if verdict.gate is None and verdict.reason is not Reason.OK:
             raise Refusal(verdict.reason)
 
-    async def _pass_gate(self, visit: Visit, gate: str, fields: Mapping[str, str]) -> None:
+    async def _pass_gate(
+        self, visit: Visit, gate: str, fields: Mapping[str, str], language: Language
+    ) -> None:
         """Try one gate; if that was the last, open the session.
 
         The POST at the last gate, or at the button, is what may spend a use. A gate that the
@@ -80,7 +85,7 @@ class Gatekeeping:
         assert link is not None
         asked = gate == OPEN or _has_gate(link, gate)
         if gate != OPEN and asked:
-            await self._try(visit, link, gate, fields)
+            await self._try(visit, link, gate, fields, language)
         facts = visit.facts(skips_route=True, confirmed=asked)
         verdict = await self.entrance.decide(visit, facts)
         if verdict.reason is not Reason.OK:
@@ -91,7 +96,9 @@ class Gatekeeping:
             raise Refusal(verdict.reason)
         await self.entrance.open_session(visit)
 
-    async def _try(self, visit: Visit, link: Link, gate: str, fields: Mapping[str, str]) -> None:
+    async def _try(
+        self, visit: Visit, link: Link, gate: str, fields: Mapping[str, str], language: Language
+    ) -> None:
         scope, gates = visit.scope, self.gates
         state = visit.gate_state or GateState(
             link.id, link.access_version, new_random_id(), scope.now, NOTHING_PROVEN
@@ -100,7 +107,8 @@ class Gatekeeping:
         if gate == Gate.PASSWORD.value:
             state = await gates.try_password(link, state, subject, fields.get("password", ""))
         elif gate == Gate.EMAIL.value:
-            state = await gates.ask_code(link, state, subject, fields.get("email", ""))
+            email = fields.get("email", "")
+            state = await gates.ask_code(link, state, subject, email, language)
         else:
             state = await gates.redeem(link, state, subject, fields.get("code", ""))
         visit.gate_state = state

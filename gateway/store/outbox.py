@@ -11,6 +11,7 @@ can no longer be of use, nothing of it is left here.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -86,6 +87,8 @@ class OutboxStore:
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
         self._sealer = sealer
+        # Set when this process has put a mail in, so that its sender need not wait for a look.
+        self.added = asyncio.Event()
 
     async def add(self, connection: AsyncConnection, *mails: OutgoingMail) -> None:
         """Enter mails in the transaction of `connection`: they go if, and only if, it commits."""
@@ -99,6 +102,7 @@ class OutboxStore:
         """Enter one mail in a transaction of its own."""
         async with self._database.transaction() as connection:
             await self.add(connection, mail)
+        self.added.set()
 
     async def claim(self, now: float, limit: int, lease: float) -> list[ClaimedMail]:
         """Up to `limit` mails that are due, for the caller alone until `lease` seconds are over.

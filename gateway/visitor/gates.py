@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gateway.crypto.passwords import PasswordHasher
 from gateway.errors import Refusal
+from gateway.languages import Language
 from gateway.links.model import Link
 from gateway.links.session import Proven, email_allowed
 from gateway.links.verdict import Gate, Reason
@@ -29,8 +30,13 @@ class CodeSender(Protocol):
         """Whether there is a way to send at all."""
         ...
 
-    def send(self, to: str, code: str, link: Link) -> None:
-        """Hand the code over, now, without waiting until it is sent."""
+    async def send(
+        self, link: Link, code: str, *, to: str, browser: str, language: Language, withheld: bool
+    ) -> None:
+        """Write the mail down, so that it is not lost, without waiting until it is sent.
+
+        A `withheld` one takes the same work and the same time, and is never sent.
+        """
         ...
 
 
@@ -58,12 +64,14 @@ class Gates:
         self._count(Gate.PASSWORD, "passed")
         return replace(state, proven=replace(state.proven, password=True))
 
-    async def ask_code(self, link: Link, state: GateState, subject: str, address: str) -> GateState:
+    async def ask_code(
+        self, link: Link, state: GateState, subject: str, address: str, language: Language
+    ) -> GateState:
         """The email gate: send a code to an address, if the link allows that address.
 
         Everything but the sending is done for an address that is not allowed, too, and sending
-        is not waited for: the answer and its time are the same. Raises Refusal
-        (email_required, throttled, store_unavailable) or StoreUnavailable.
+        is not waited for: the answer and its time are the same. The mail is in `language`.
+        Raises Refusal (email_required, throttled, store_unavailable) or StoreUnavailable.
         """
         email = one_address(address)
         if not self.sender.can_send():
@@ -76,8 +84,14 @@ class Gates:
             self._count(Gate.EMAIL, "throttled")
             raise Refusal(Reason.THROTTLED, retry_after=taken.retry_after)
         code = await self.codes.issue(link.id, link.access_version, state.browser, email)
-        if email_allowed(email, link.allowed_emails):
-            self.sender.send(email, code, link)
+        await self.sender.send(
+            link,
+            code,
+            to=email,
+            browser=state.browser,
+            language=language,
+            withheld=not email_allowed(email, link.allowed_emails),
+        )
         self._count(Gate.EMAIL, "passed")
         return replace(state, asked=email)
 

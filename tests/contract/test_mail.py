@@ -6,8 +6,8 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -17,21 +17,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.errors import MailUnavailable
-from gateway.links.model import Branding, Link
+from gateway.errors import MailRefused, MailUnavailable
+from gateway.notify.letter import Content, Letter, compose, parse_address
 from gateway.notify.mail import Mailer
+from tests.gateway_process import quiet_port
 from tests.smtp_server import running_smtp_server
 
 FROM = "portal@facility.example"
 TO = "anna@visitor.example"
 CODE = "048215"
-NOW = 1_780_000_000.25
-LINK = Link(
-    id="0" * 24,
-    token_hash=b"\1" * 32,
-    workorder="WO-1042",
-    branding=Branding(footer_text="Alder & Quay\nQuestions: 0800 1042"),
-)
+LETTER = Letter(FROM, TO, f"Subject: Hello: {CODE}\r\n\r\nYour code is {CODE}\r\n")
 # An address that this machine answers on and that is not loopback's, so that the rules for a
 # mail server across a network apply to it.
 NETWORK = "0.0.0.0"
@@ -74,38 +69,25 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     return Tls(server, ssl.create_default_context(cafile=str(bundle)))
 
 
-async def test_a_code_arrives_as_one_plain_mail() -> None:
+async def test_a_letter_arrives_as_it_was_written() -> None:
     async with running_smtp_server() as server:
-        await Mailer(server.url, FROM, now=lambda: NOW).send_code(TO, CODE, LINK, 10)
+        await Mailer(server.url, FROM).send(LETTER)
         mail = await server.next_mail()
-    message = mail.message
     assert (mail.sender, mail.recipients) == (FROM, [TO])
-    assert (message["From"], message["To"]) == (FROM, TO)
-    assert message["Subject"].endswith(f" {CODE}")
-    assert message["Auto-Submitted"] == "auto-generated"
-    assert message["Message-ID"].endswith("@facility.example>")
-    assert parsedate_to_datetime(message["Date"]).timestamp() == int(NOW)
-    assert message.get_content_type() == "text/plain"
-    text = message.get_content().replace("\r\n", "\n")
-    assert CODE in text
-    assert "for 10 minutes" in text
-    assert text.rstrip().endswith("-- \nAlder & Quay\nQuestions: 0800 1042")
-    # A link would be opened by scanners, and the work order is not to be shown yet.
-    assert "://" not in text
-    assert LINK.workorder not in message.as_string()
+    assert mail.content == LETTER.message.encode()
     assert mail.greeting == "facility.example"
 
 
 async def test_a_login_is_sent_decoded() -> None:
     async with running_smtp_server(login=("portal@x", "p:/ä ss")) as server:
         mailer = Mailer(f"smtp://portal%40x:p%3A%2F%C3%A4%20ss@127.0.0.1:{server.port}", FROM)
-        await mailer.send_code(TO, CODE, LINK, 10)
+        await mailer.send(LETTER)
         assert (await server.next_mail()).user == "portal@x"
 
 
 async def test_starttls_is_used_where_it_is_offered(tls: Tls) -> None:
     async with running_smtp_server(starttls=tls.server) as server:
-        await Mailer(server.url, FROM).send_code(TO, CODE, LINK, 10)
+        await Mailer(server.url, FROM).send(LETTER)
         assert (await server.next_mail()).over_tls
 
 
@@ -114,7 +96,7 @@ async def test_a_login_across_a_network_goes_over_starttls(tls: Tls) -> None:
         host=NETWORK, starttls=tls.server, login=("portal", "secret")
     ) as server:
         url = f"smtp://portal:secret@{NETWORK}:{server.port}"
-        await Mailer(url, FROM, tls=tls.client).send_code(TO, CODE, LINK, 10)
+        await Mailer(url, FROM, tls=tls.client).send(LETTER)
         mail = await server.next_mail()
     assert mail.over_tls
     assert mail.user == "portal"
@@ -124,7 +106,7 @@ async def test_a_login_never_crosses_a_network_in_the_clear() -> None:
     async with running_smtp_server(host=NETWORK, login=("portal", "secret")) as server:
         mailer = Mailer(f"smtp://portal:secret@{NETWORK}:{server.port}", FROM)
         with pytest.raises(MailUnavailable, match="STARTTLS"):
-            await mailer.send_code(TO, CODE, LINK, 10)
+            await mailer.send(LETTER)
         assert server.login_tries == 0
         assert server.mails == []
 
@@ -132,7 +114,7 @@ async def test_a_login_never_crosses_a_network_in_the_clear() -> None:
 async def test_smtps(tls: Tls) -> None:
     async with running_smtp_server(host=NETWORK, implicit_tls=tls.server) as server:
         url = f"smtps://{NETWORK}:{server.port}"
-        await Mailer(url, FROM, tls=tls.client).send_code(TO, CODE, LINK, 10)
+        await Mailer(url, FROM, tls=tls.client).send(LETTER)
         assert (await server.next_mail()).recipients == [TO]
 
 
@@ -145,7 +127,7 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(tls: Tls, scheme:
     ) as server:
         mailer = Mailer(f"{scheme}://{NETWORK}:{server.port}", FROM)
         with pytest.raises(MailUnavailable, match="TLS cannot be trusted"):
-            await mailer.send_code(TO, CODE, LINK, 10)
+            await mailer.send(LETTER)
         assert server.mails == []
 
 
@@ -153,17 +135,90 @@ async def test_a_refused_login_names_the_status_and_no_secret() -> None:
     async with running_smtp_server(login=("portal", "right")) as server:
         mailer = Mailer(f"smtp://portal:wr0ng-secret@127.0.0.1:{server.port}", FROM)
         with pytest.raises(MailUnavailable) as caught:
-            await mailer.send_code(TO, CODE, LINK, 10)
+            await mailer.send(LETTER)
     assert "refused the login (535)" in str(caught.value)
     assert_tells_nothing(caught.value, "wr0ng-secret")
 
 
 async def test_a_refused_recipient_is_not_quoted() -> None:
-    async with running_smtp_server(refused_recipient=TO) as server:
-        with pytest.raises(MailUnavailable) as caught:
-            await Mailer(server.url, FROM).send_code(TO, CODE, LINK, 10)
+    async with running_smtp_server() as server:
+        server.answers[TO] = f"550 5.1.1 <{TO}> does not live here"
+        with pytest.raises(MailRefused) as caught:
+            await Mailer(server.url, FROM).send(LETTER)
     assert "refused the recipient (550)" in str(caught.value)
     assert_tells_nothing(caught.value, TO)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_final"),
+    [
+        pytest.param("451 4.7.1 greylisted", False, id="not now"),
+        pytest.param("421 4.3.2 shutting down", False, id="not on this connection"),
+        pytest.param("550 5.7.1 looks like spam", True, id="never"),
+        pytest.param("554 5.6.0 no", True, id="never, in general"),
+        pytest.param(None, False, id="no answer at all"),
+    ],
+)
+async def test_what_the_server_makes_of_a_mail(answer: str | None, is_final: bool) -> None:
+    async with running_smtp_server() as server:
+        server.data_answers = [answer]
+        mailer = Mailer(server.url, FROM)
+        with pytest.raises(MailUnavailable) as caught:
+            await mailer.send(LETTER)
+        assert isinstance(caught.value, MailRefused) is is_final
+        # Whatever it was, the next one goes.
+        await mailer.send(LETTER)
+        await mailer.rest()
+
+
+async def test_a_login_that_is_refused_is_no_verdict_on_the_mail() -> None:
+    async with running_smtp_server(login=("portal", "right")) as server:
+        with pytest.raises(MailUnavailable) as caught:
+            await Mailer(f"smtp://portal:wrong@127.0.0.1:{server.port}", FROM).send(LETTER)
+    assert not isinstance(caught.value, MailRefused)
+
+
+async def test_one_connection_carries_several_mails_until_there_is_a_rest() -> None:
+    async with running_smtp_server() as server:
+        mailer = Mailer(server.url, FROM)
+        for _ in range(3):
+            await mailer.send(LETTER)
+        assert server.connections == 1
+        server.answers[TO] = "550 no"
+        with pytest.raises(MailRefused):
+            await mailer.send(LETTER)
+        await mailer.send(replace(LETTER, recipient="bob@visitor.example"))
+        assert server.connections == 1
+        await mailer.rest()
+        await mailer.send(replace(LETTER, recipient="bob@visitor.example"))
+        assert server.connections == 2
+        await mailer.rest()
+
+
+async def test_a_kept_connection_that_the_server_ended_is_not_used() -> None:
+    port = quiet_port()
+    mailer = Mailer(f"smtp://127.0.0.1:{port}", FROM)
+    for _ in range(2):
+        async with running_smtp_server(port=port) as server:
+            await mailer.send(LETTER)
+            assert (await server.next_mail()).recipients == [TO]
+    await mailer.rest()
+
+
+async def test_a_send_that_is_cancelled_leaves_no_connection_behind() -> None:
+    async with running_smtp_server() as server:
+        server.held[TO] = asyncio.Event()
+        mailer = Mailer(server.url, FROM)
+        sending = asyncio.create_task(mailer.send(LETTER))
+        async with asyncio.timeout(5):
+            while not server.connections:
+                await asyncio.wait({sending}, timeout=0.01)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await mailer.send(replace(LETTER, recipient="bob@visitor.example"))
+        assert server.connections == 2
+        await mailer.rest()
 
 
 def assert_tells_nothing(error: MailUnavailable, secret: str) -> None:
@@ -174,28 +229,14 @@ def assert_tells_nothing(error: MailUnavailable, secret: str) -> None:
     assert CODE not in str(error)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        pytest.param("anna@visitor.example\r\nBcc: eve@evil.example", id="a second header"),
-        pytest.param("anna@visitor.example\n", id="a line feed"),
-        pytest.param("anna@visitor.example\x00", id="NUL"),
-        pytest.param("anna@visitor.example, eve@evil.example", id="two addresses"),
-        pytest.param("anna@visitor.example;eve@evil.example", id="two, with a semicolon"),
-        pytest.param("Anna <anna@visitor.example>", id="with a name"),
-        pytest.param("<anna@visitor.example>", id="in brackets"),
-        pytest.param("friends: anna@visitor.example;", id="a group"),
-        pytest.param("anna", id="no domain"),
-        pytest.param("@visitor.example", id="no user"),
-        pytest.param("anna@", id="empty domain"),
-        pytest.param("", id="empty"),
-    ],
-)
-async def test_what_is_not_one_address_is_sent_nowhere(address: str) -> None:
+async def test_an_address_that_cannot_be_written_is_refused() -> None:
     async with running_smtp_server() as server:
-        with pytest.raises(MailUnavailable, match="not one mail address"):
-            await Mailer(server.url, FROM).send_code(address, CODE, LINK, 10)
+        mailer = Mailer(server.url, FROM)
+        with pytest.raises(MailRefused) as caught:
+            await mailer.send(replace(LETTER, recipient="ännä@x.example"))
+        assert_tells_nothing(caught.value, "ännä")
         assert server.mails == []
+        await mailer.rest()
 
 
 @asynccontextmanager
@@ -224,13 +265,23 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         mailer = Mailer(f"smtp://127.0.0.1:{port}", FROM, timeout=0.2)
         async with asyncio.timeout(2):
             with pytest.raises(MailUnavailable, match="too long"):
-                await mailer.send_code(TO, CODE, LINK, 10)
+                await mailer.send(LETTER)
+
+
+async def test_a_server_that_takes_a_mail_and_says_nothing_is_given_up_later() -> None:
+    async with running_smtp_server() as server:
+        server.held[TO] = asyncio.Event()
+        mailer = Mailer(server.url, FROM, timeout=0.05, patience=0.2)
+        assert mailer.longest == pytest.approx(0.25)
+        with pytest.raises(MailUnavailable, match="too long"):
+            await mailer.send(LETTER)
+        assert not mailer._idle
 
 
 async def test_a_server_that_hangs_up() -> None:
     async with mute_server(hang_up=True, greeting=b"220 mail.example\r\n") as port:
         with pytest.raises(MailUnavailable, match="hung up"):
-            await Mailer(f"smtp://127.0.0.1:{port}", FROM).send_code(TO, CODE, LINK, 10)
+            await Mailer(f"smtp://127.0.0.1:{port}", FROM).send(LETTER)
 
 
 async def test_no_server() -> None:
@@ -238,7 +289,7 @@ async def test_no_server() -> None:
         pass
     mailer = Mailer(f"smtp://127.0.0.1:{port}", FROM)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
-        await mailer.send_code(TO, CODE, LINK, 10)
+        await mailer.send(LETTER)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
         await mailer.check()
 
@@ -257,16 +308,21 @@ async def test_without_a_server_a_printer_gets_the_mail() -> None:
     mailer = Mailer(None, None, printer=printed.append)
     assert mailer.can_send()
     await mailer.check()
-    await mailer.send_code(TO, CODE, LINK, 10)
-    assert len(printed) == 1
-    assert f"To: {TO}\n" in printed[0]
-    assert f": {CODE}\n" in printed[0]
+    content = Content(f"Hello: {CODE}", "Grüße, 100 %\n", "<p>Grüße</p>", "de")
+    message = compose(
+        mailer.sender, parse_address(TO), content, message_id="<1@x>", now=1_780_000_000
+    )
+    await mailer.send(replace(LETTER, message=message))
+    assert printed == [
+        f"From: portal@localhost\nTo: {TO}\nSubject: Hello: {CODE}\n"
+        "Date: Thu, 28 May 2026 20:26:40 +0000\n\nGrüße, 100 %\n"
+    ]
 
 
 async def test_without_anything_codes_are_refused() -> None:
     mailer = Mailer(None, None)
     assert not mailer.can_send()
-    for attempt in (mailer.send_code(TO, CODE, LINK, 10), mailer.check()):
+    for attempt in (mailer.send(LETTER), mailer.check()):
         with pytest.raises(MailUnavailable, match="no mail server is configured"):
             await attempt
 

@@ -124,9 +124,13 @@ async def test_a_locked_database_stops_only_what_has_to_be_written(tmp_path: Pat
     async with running_portal(tmp_path, database={"statement_timeout": 0.2}) as portal:
         link, fresh = await portal.link(), await portal.link()
         limited = await portal.link(**restricted(max_uses=1))
+        mailed = await portal.link(**restricted(require_email_verification=True))
         visitor = await admitted(portal, link)
         await portal.settled()
         with locked(tmp_path / "portal.db"):
+            for address in ("ann@example.com", "bob@example.com"):
+                asking = portal.visitor().post(gate(mailed, "email"), {"email": address})
+                assert_unavailable(await asking)
             assert (await visitor.get(PAGE)).status == 200
             await admitted(portal, fresh)
             assert_unavailable(await portal.visitor().post(gate(limited, "open")))
@@ -134,6 +138,10 @@ async def test_a_locked_database_stops_only_what_has_to_be_written(tmp_path: Pat
             journal = portal.process.settings.data_dir / "journal"
             assert any(each.stat().st_size for each in journal.rglob("*.jsonl"))
         await eventually(portal.visitor(), "POST", gate(limited, "open"))
+        assert portal.mails == []
+        guest = portal.visitor()
+        code = await ask_code(portal, guest, mailed)
+        assert (await guest.post(gate(mailed, "code"), {"code": code})).status == 200
         assert [e["action"] for e in await portal.log(link)] == ["open", "view"]
         assert [e["reason"] for e in await portal.log(limited)] == ["store_unavailable", "ok"]
 

@@ -85,10 +85,12 @@ async def ask_code(
     portal: Portal, visitor: Visitor, link: Link, address: str = "ann@example.com"
 ) -> str:
     """Ask for a code, and read it in the mail."""
+    await portal.delivered()
     count = len(portal.mails)
     answer = await visitor.post(gate(link, "email"), {"email": address})
     assert answer.status == 401, answer
-    await until(lambda: len(portal.mails) > count)
+    await portal.delivered()
+    assert len(portal.mails) == count + 1
     return code_in(portal.mails[-1])
 
 

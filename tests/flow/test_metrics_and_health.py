@@ -49,6 +49,9 @@ SPECIFIED: dict[str, set[str]] = {
     "portal_journal_pending_entries": set(),
     "portal_journal_entries_total": set(),
     "portal_invalidation_lag_seconds": set(),
+    "portal_outbox_pending_messages": set(),
+    "portal_outbox_oldest_age_seconds": set(),
+    "portal_outbox_messages_total": {"kind", "result"},
     "portal_store_errors_total": {"store"},
     "portal_dependency_up": {"dependency"},
     "portal_config_last_reload_successful": set(),
@@ -122,6 +125,8 @@ async def _all_kinds_of_traffic(portal: Portal) -> set[str]:
     await visitor.get("/workorders/42")
     locked = await portal.link(**restricted(password=PASSWORD))
     await visitor.post(gate(locked, "password"), {"password": "wrong"})
+    mailed = await portal.link(**restricted(require_email_verification=True))
+    await ask_code(portal, portal.visitor(), mailed, "ann@example.com")
     portal.backend.behave = answer(b"", close=True)
     await visitor.get("/workorders/42")
     await visitor.get("/workorder/wpl_" + "0" * 43)
@@ -130,7 +135,7 @@ async def _all_kinds_of_traffic(portal: Portal) -> set[str]:
     await portal.act(open_link, "deactivate")
     return {
         open_link["_id"], open_link["link_token"], locked["_id"], locked["link_token"],
-        "127.0.0.1", "/", "wpl_", *visitor.cookies.values(),
+        "127.0.0.1", "/", "wpl_", "ann", "example", *visitor.cookies.values(),
     }  # fmt: skip
 
 

@@ -233,6 +233,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "mail port": ({"smtp_url": "smtp://h:x", "mail_from": "a@b.c"}, "smtp_url", "port"),
     "mail sender missing": ({"smtp_url": "smtp://h"}, "mail_from", "smtp_url needs it"),
     "mail sender": ({"mail_from": "nobody"}, "mail_from", "address"),
+    "mail sender, quoted": ({"mail_from": '"a b"@c.d'}, "mail_from", "address"),
+    "mail sender, not ASCII": ({"mail_from": "ä@c.d"}, "mail_from", "address"),
     "mail sender, two": ({"mail_from": "a@b.c, d@e.f"}, "mail_from", "address"),
     "workers, embedded": ({"workers": 2}, "workers", "real Redis"),
     "workers": ({"workers": 2, "redis_url": "redis://h"}, "workers", "with one process"),
