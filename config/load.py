@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config.models import Part, Settings, part_problem
 from config.secret_keys import resolve_secret_keys
 from config.settings_error import SettingsError
-from config.shape import known_settings
+from config.shape import NAMED_TABLES, known_settings
 from config.sources import CONFIG_VARIABLE, PREFIX, EnvironmentSource, FileSource, Findings
 
 __all__ = ["SettingsError", "load_settings", "resolve_secret_keys"]
@@ -99,7 +99,7 @@ def _unknown(path: tuple[str, ...], findings: Findings) -> str:
     """That there is no such setting, and which one may have been meant."""
     variable_path = _behind(path, findings)
     dotted = ".".join(variable_path or path)
-    name = path[1] if path[0] == "upstreams" and len(path) > 1 else "NAME"
+    name = path[1] if path[0] in NAMED_TABLES and len(path) > 1 else "NAME"
     known = set(known_settings(name))
     known |= {setting.rpartition(".")[0] for setting in known}
     close = difflib.get_close_matches(dotted, sorted(known), 1, 0.75)

@@ -5,6 +5,8 @@ Settings
 ├── limits       LimitSettings
 ├── session      SessionSettings, with a LifetimeSettings for each link type
 ├── throttle     ThrottleSettings
+├── notifications              NotificationSettings
+├── notification_webhooks.NAME WebhookSettings
 ├── cache, drain, database, access_log
 
 Durations are seconds. What depends on two settings is judged at the later of the two, so that
@@ -215,6 +217,40 @@ class ThrottleSettings(_Model):
     codes_per_address: Count = 20
 
 
+class NotificationSettings(_Model):
+    """How owners are told: events on one link within `gather` seconds are one mail."""
+
+    gather: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+
+
+class WebhookSettings(_Model):
+    """Where the events of a namespace's links are posted, and what signs them.
+
+    `secret` is one `whsec_` secret, or several with commas between them: each of them signs, so
+    that a receiver can be given a new one before the old one is dropped.
+    """
+
+    url: SecretStr
+    secret: SecretStr
+    allow_private_addresses: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: SecretStr) -> SecretStr:
+        values.check_webhook_url(url.get_secret_value())
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _secret(cls, secret: SecretStr) -> SecretStr:
+        values.parse_webhook_secrets(secret.get_secret_value())
+        return secret
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys that sign."""
+        return values.parse_webhook_secrets(self.secret.get_secret_value())
+
+
 class CacheSettings(_Model):
     """How many links stay in memory."""
 
@@ -262,6 +298,8 @@ class Settings(_Model):
     limits: LimitSettings = LimitSettings()
     session: SessionSettings = SessionSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    notifications: NotificationSettings = NotificationSettings()
+    notification_webhooks: dict[str, WebhookSettings] = Field(default_factory=dict)
     cache: CacheSettings = CacheSettings()
     drain: DrainSettings = DrainSettings()
     database: DatabaseSettings = DatabaseSettings()

@@ -11,6 +11,11 @@ from config.models import Settings
 
 # What may also be given as `..._file`, a path to read it from; upstream.headers are the others.
 SECRETS = ("secret_keys", "admin_key", "smtp_url", "database_url", "redis_url")
+# The same, of each webhook.
+WEBHOOKS = "notification_webhooks"
+WEBHOOK_SECRETS = ("url", "secret")
+# Tables that hold a table of the same kind for each name that an operator chooses.
+NAMED_TABLES = ("upstreams", WEBHOOKS)
 
 
 def annotation_at(path: Sequence[str]) -> Any:
@@ -45,9 +50,13 @@ def is_header(path: Sequence[str]) -> bool:
 
 
 def known_settings(upstream_name: str = "NAME") -> Iterator[str]:
-    """Every setting, dotted, leaves only; `upstreams` as if it had one table of that name."""
+    """Every setting, dotted, leaves only; `upstreams` as if it had one table of that name.
+
+    So has `notification_webhooks`.
+    """
     yield from _leaves(Settings, "", upstream_name)
     yield from (f"{name}_file" for name in SECRETS)
+    yield from (f"{WEBHOOKS}.{upstream_name}.{name}_file" for name in WEBHOOK_SECRETS)
 
 
 def _leaves(model: type[BaseModel], prefix: str, upstream_name: str) -> Iterator[str]:
@@ -56,7 +65,7 @@ def _leaves(model: type[BaseModel], prefix: str, upstream_name: str) -> Iterator
             yield from _leaves(
                 cast("type[BaseModel]", field.annotation), f"{prefix}{name}.", upstream_name
             )
-        elif name == "upstreams":
+        elif name in NAMED_TABLES:
             table = get_args(field.annotation)[1]
             yield from _leaves(table, f"{prefix}{name}.{upstream_name}.", upstream_name)
         else:

@@ -16,7 +16,15 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from config.shape import SECRETS, annotation_at, is_header, is_list, is_table
+from config.shape import (
+    SECRETS,
+    WEBHOOK_SECRETS,
+    WEBHOOKS,
+    annotation_at,
+    is_header,
+    is_list,
+    is_table,
+)
 
 PREFIX = "PORTAL_"
 CONFIG_VARIABLE = "PORTAL_CONFIG"
@@ -57,6 +65,8 @@ class _Source(PydanticBaseSettingsSource):
             if isinstance(headers := upstream.get("headers"), dict):
                 self._read_secrets(headers, (*path, "headers"), None)
                 upstream["headers"] = self._one_spelling(headers, (*path, "headers"))
+        for path, webhook in _named_tables(table, WEBHOOKS):
+            self._read_secrets(webhook, path, WEBHOOK_SECRETS)
         return table
 
     def _read(self) -> dict[str, Any]:
@@ -207,11 +217,17 @@ def _insert(table: Table, path: SettingPath, value: object) -> bool:
 
 def _upstreams(table: Mapping[str, Any]) -> list[tuple[SettingPath, Table]]:
     """Every table that describes a backend, as far as these are tables."""
-    named = table.get("upstreams")
-    found: list[tuple[SettingPath, object]] = [(("upstream",), table.get("upstream"))]
-    if isinstance(named, dict):
-        found += [(("upstreams", name), upstream) for name, upstream in named.items()]
-    return [(path, upstream) for path, upstream in found if isinstance(upstream, dict)]
+    own = table.get("upstream")
+    first: list[tuple[SettingPath, Table]] = [(("upstream",), own)] if isinstance(own, dict) else []
+    return first + _named_tables(table, "upstreams")
+
+
+def _named_tables(table: Mapping[str, Any], key: str) -> list[tuple[SettingPath, Table]]:
+    """The tables of `key`, one for each name that the operator chose, as far as they are tables."""
+    named = table.get(key)
+    if not isinstance(named, dict):
+        return []
+    return [((key, name), each) for name, each in named.items() if isinstance(each, dict)]
 
 
 def _split(text: str) -> list[str]:

@@ -5,7 +5,9 @@ No message repeats a value that could hold a password.
 
 from __future__ import annotations
 
+import binascii
 import re
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -20,6 +22,10 @@ from gateway.request.path import parse_path
 
 UNIX_SCHEME = "http+unix"
 WORKORDER = "{workorder}"
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+# Bytes, as the specification of Standard Webhooks (1.0.0) has them: 192 to 512 bits.
+MIN_WEBHOOK_KEY = 24
+MAX_WEBHOOK_KEY = 64
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
@@ -210,6 +216,41 @@ def check_smtp_url(url: str) -> str:
         raise ValueError("a password needs a user before it")
     _check_port(parts)
     return url
+
+
+def check_webhook_url(url: str) -> str:
+    """Where webhooks are posted: http or https, a host, and whatever path the receiver wants.
+
+    A path or a query may be a secret of the receiver's; a user's name cannot stand in it.
+    """
+    parts = split_url(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("https:// (or http://), a host and a path are wanted")
+    if "@" in parts.netloc:
+        raise ValueError("a user or a password cannot stand in it: the signature is the proof")
+    if parts.fragment or url.endswith("#"):
+        raise ValueError("a fragment is never sent")
+    _check_port(parts)
+    return url
+
+
+def parse_webhook_secrets(text: str) -> tuple[bytes, ...]:
+    """The keys in one or more `whsec_` secrets, commas between them (Standard Webhooks 1.0.0)."""
+    return tuple(_webhook_key(secret.strip()) for secret in text.split(","))
+
+
+def _webhook_key(secret: str) -> bytes:
+    encoded = secret.removeprefix(WEBHOOK_SECRET_PREFIX)
+    try:
+        # Some write it without the padding.
+        key = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        key = b""
+    if encoded == secret or not key:
+        raise ValueError("whsec_ and the base64 of a random key is wanted")
+    if not MIN_WEBHOOK_KEY <= len(key) <= MAX_WEBHOOK_KEY:
+        raise ValueError(f"the key has to have {MIN_WEBHOOK_KEY} to {MAX_WEBHOOK_KEY} bytes")
+    return key
 
 
 def check_mail_from(text: str) -> str:

@@ -36,12 +36,15 @@ from gateway.listener import Listener, open_sockets
 from gateway.metrics import Metrics
 from gateway.notify.codes import CodeMail
 from gateway.notify.delivery import Delivery
+from gateway.notify.gathering import Gathering
 from gateway.notify.mail import Mailer
+from gateway.notify.webhook_sender import WebhookSender
 from gateway.pages import Pages
 from gateway.proxy.upstream import AiohttpUpstream
 from gateway.refusals import Refusals
 from gateway.steps.backends import Backend, Backends
 from gateway.steps.entrance import Entrance
+from gateway.steps.events import Events
 from gateway.steps.exchanges import Exchanges
 from gateway.steps.gatekeeping import Gatekeeping
 from gateway.steps.intake import Intake, PublicSite
@@ -53,9 +56,12 @@ from gateway.store.access_log import AccessLogStore
 from gateway.store.cache import LinkCache
 from gateway.store.changes import ChangeFeed
 from gateway.store.database import Database
+from gateway.store.deliveries import SEALED_AS as DELIVERIES_SEAL
+from gateway.store.deliveries import DeliveryStore
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
-from gateway.store.outbox import SEALED_AS, OutboxStore
+from gateway.store.outbox import SEALED_AS as OUTBOX_SEAL
+from gateway.store.outbox import OutboxStore
 from gateway.store.redis import RedisClient, open_redis
 from gateway.store.throttle import Marks, Throttle
 from gateway.store.uses import UseStore
@@ -63,7 +69,14 @@ from gateway.systemd import notify
 from gateway.visitor.codes import CODE_LIFE, Codes
 from gateway.visitor.gates import Gates
 from gateway.visitor.session import VisitorCookies
-from gateway.worker import Job, Worker, journal_jobs, mail_jobs, upkeep_jobs
+from gateway.worker import (
+    Job,
+    Worker,
+    journal_jobs,
+    mail_jobs,
+    notification_jobs,
+    upkeep_jobs,
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +85,8 @@ COUNT_PAUSE = 1.0
 COUNT_EVERY = 30.0
 # Seconds that mails which are just being sent get at the end.
 MAIL_GRACE = 5.0
+# The same for webhooks; what is not over by then is sent again by the next worker.
+WEBHOOK_GRACE = 5.0
 
 
 class CannotStart(GatewayError):
@@ -92,6 +107,7 @@ class Stores:
     access_log: AccessLogStore
     throttle: Throttle
     outbox: OutboxStore
+    deliveries: DeliveryStore
 
 
 @dataclass(slots=True)
@@ -139,6 +155,7 @@ async def running(
             jobs += upkeep_jobs(
                 stores.changes, stores.access_log, retention_days=settings.access_log.retention_days
             )
+            jobs += _notification_jobs(settings, stores, metrics, stack)
         if part in {"all", "admin"}:
             jobs.append(Job("The count of the links", _count_links(stores, metrics), COUNT_PAUSE))
         # Every part has an admin listener, for its metrics and its health; only the part that is
@@ -215,7 +232,8 @@ async def _open_stores(
         uses=UseStore(database),
         access_log=AccessLogStore(database),
         throttle=Throttle(redis, settings.throttle),
-        outbox=OutboxStore(database, Sealer(secret_keys, SEALED_AS)),
+        outbox=OutboxStore(database, Sealer(secret_keys, OUTBOX_SEAL)),
+        deliveries=DeliveryStore(database, Sealer(secret_keys, DELIVERIES_SEAL)),
     )
 
 
@@ -229,6 +247,25 @@ async def _bring_up_to_date(settings: Settings, database: Database) -> None:
     if not settings.is_sqlite:
         raise CannotStart("database_url: the schema is not up to date; run: portal-gateway migrate")
     await database.migrate()
+
+
+def _notification_jobs(
+    settings: Settings, stores: Stores, metrics: Metrics, stack: AsyncExitStack
+) -> list[Job]:
+    """What tells owners of what happened on their links."""
+    webhooks = settings.notification_webhooks
+    gathering = Gathering(
+        stores.database,
+        stores.links,
+        stores.outbox,
+        stores.deliveries,
+        webhooks=frozenset(webhooks),
+        compose=None,
+        gather=settings.notifications.gather,
+    )
+    sender = WebhookSender(stores.deliveries, webhooks, metrics)
+    stack.push_async_callback(sender.finish, WEBHOOK_GRACE)
+    return notification_jobs(gathering, sender, stores.deliveries, has_webhooks=bool(webhooks))
 
 
 def _probes(settings: Settings, stores: Stores) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -397,7 +434,8 @@ class _Visitors:
         pages = Pages()
         refusals = Refusals(pages)
         record = Record(journal, metrics, keyring, anonymize=settings.access_log.anonymize_ip)
-        entrance = Entrance(stores.uses, marks, lifetimes, metrics)
+        events = Events(journal, record, metrics, frozenset(settings.notification_webhooks))
+        entrance = Entrance(stores.uses, marks, lifetimes, metrics, events)
         gates = Gates(
             self._passwords,
             Codes(stores.redis, keyring.mac, keyring.macs),
@@ -415,7 +453,7 @@ class _Visitors:
                 gates, entrance, record, refusals, settings.limits.body_timeout
             ),
             record=record,
-            to_backend=ToBackend(record, exchanges, marks, keyring, settings.limits),
+            to_backend=ToBackend(record, events, exchanges, marks, keyring, settings.limits),
             refusals=refusals,
             metrics=metrics,
         )

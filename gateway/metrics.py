@@ -126,6 +126,20 @@ class Metrics:
             ["store"],
             registry=registry,
         )
+        self.webhook_deliveries_total = Counter(
+            "portal_webhook_deliveries_total",
+            "Tries to deliver a webhook: delivered, failed (and tried again), dead.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("delivered", "failed", "dead"):
+            # From the start: an alert on an increase misses a first one out of nothing.
+            self.webhook_deliveries_total.labels(result)
+        self.webhook_pending_deliveries = Gauge(
+            "portal_webhook_pending_deliveries",
+            "Webhooks that have not arrived and are still tried.",
+            registry=registry,
+        )
         self.dependency_up = Gauge(
             "portal_dependency_up",
             "Whether a part answered when it was last asked (1) or not (0).",

@@ -13,9 +13,12 @@ from gateway.crypto.sealing import Sealer
 from gateway.request.mail_address import normal_address
 from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
+from gateway.store.deliveries import SEALED_AS as DELIVERIES_SEAL
+from gateway.store.deliveries import DeliveryStore
 from gateway.store.keys import ApiKey, KeyStore, Role
 from gateway.store.links import LinkStore
-from gateway.store.outbox import SEALED_AS, OutboxStore
+from gateway.store.outbox import SEALED_AS as OUTBOX_SEAL
+from gateway.store.outbox import OutboxStore
 
 
 @asynccontextmanager
@@ -118,11 +121,12 @@ async def needs_rewrap(database: Database, secret_keys: Sequence[str]) -> bool:
 
 def _sealed(
     database: Database, secret_keys: Sequence[str]
-) -> list[tuple[str, LinkStore | OutboxStore]]:
+) -> list[tuple[str, LinkStore | OutboxStore | DeliveryStore]]:
     """Every store that keeps something encrypted, with the name of what it keeps."""
     return [
         ("Links", LinkStore(database, Sealer(secret_keys))),
-        ("Mails", OutboxStore(database, Sealer(secret_keys, SEALED_AS))),
+        ("Mails", OutboxStore(database, Sealer(secret_keys, OUTBOX_SEAL))),
+        ("Webhooks", DeliveryStore(database, Sealer(secret_keys, DELIVERIES_SEAL))),
     ]
 
 

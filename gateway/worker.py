@@ -18,8 +18,11 @@ from gateway.journal.drain import Drain
 from gateway.journal.writer import JournalWriter
 from gateway.metrics import Metrics
 from gateway.notify.delivery import Delivery
+from gateway.notify.gathering import Gathering
+from gateway.notify.webhook_sender import WebhookSender
 from gateway.store.access_log import AccessLogStore
 from gateway.store.changes import ChangeFeed
+from gateway.store.deliveries import DeliveryStore
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,12 @@ RETAIN_PAUSE = 0.05
 DAY = 86_400.0
 # Seconds between two looks at how many mails wait.
 MEASURE_EVERY = 2.0
+# Seconds between two looks for what is to be told, and for webhooks that are due: with webhooks,
+# and without any, when there can only be some of a time that had them.
+TELL_EVERY = 0.5
+LOOK_EVERY = 60.0
+# Days that a dead webhook is kept, for its owner to see it and send it again.
+DEAD_KEPT_DAYS = 30.0
 
 # Seconds before a failed step is tried again: the first time, and at most.
 RETRY_FIRST = 0.25
@@ -132,6 +141,26 @@ def upkeep_jobs(
             )
         )
     return jobs
+
+
+def notification_jobs(
+    gathering: Gathering,
+    sender: WebhookSender,
+    deliveries: DeliveryStore,
+    *,
+    has_webhooks: bool,
+    now: Callable[[], float] = time.time,
+) -> list[Job]:
+    """What tells owners of what happened on their links, and what is left of it."""
+    return [
+        Job("The notifications", gathering.step, TELL_EVERY),
+        Job("The webhooks", sender.step, TELL_EVERY if has_webhooks else LOOK_EVERY),
+        Job(
+            "The end of dead webhooks",
+            lambda: deliveries.delete_dead(now() - DEAD_KEPT_DAYS * DAY),
+            RETAIN_EVERY,
+        ),
+    ]
 
 
 async def retain(log: AccessLogStore, oldest: float) -> int:

@@ -22,6 +22,7 @@ from gateway.store.schema import metadata
 from gateway.store.snapshots import SNAPSHOT_LIFE
 from gateway.visitor.codes import CODE_LIFE
 from gateway.visitor.session import GATE_LIFE, VISITOR_LIFE
+from gateway.worker import DEAD_KEPT_DAYS
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -258,6 +259,7 @@ def test_what_is_kept_for_how_long_is_as_it_is_told() -> None:
         "| seven days |",
         "512",
         "an hour",
+        f"{DEAD_KEPT_DAYS:.0f} days after a day of tries",
     ):
         assert words in text, words
 

@@ -1,6 +1,6 @@
 """The access log on its way to the database, safe on this machine's disk first.
 
-entry     one entry as one line of JSON, and back
+entry     one entry or event as one line of JSON, and back
 segments  the files: their names, their order, and reading them in batches
 writer    appends an entry, before the visitor gets the first byte of an answer
 drain     carries entries from the files to the database, each exactly once

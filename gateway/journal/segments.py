@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.journal.entry import Entry, from_line
+from gateway.journal.entry import Entry, Event, from_line
 from gateway.store.entry import Position
 
 _NAME = re.compile(r"([0-9]{8,})\.jsonl")
@@ -36,7 +36,7 @@ class Batch:
     """
 
     after: Position
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry | Event] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
     is_last: bool = True
 

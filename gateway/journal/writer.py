@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from gateway.errors import StoreUnavailable
-from gateway.journal.entry import Entry, to_line
+from gateway.journal.entry import Entry, Event, to_line
 from gateway.journal.lock import LOCK_NAME, FileLock
 from gateway.journal.segments import Batch, segment_path
 from gateway.store.entry import Position
@@ -51,7 +51,7 @@ class JournalWriter:
         self._unsynced = asyncio.Event()
         self._pending = 0
         # The newest entries, each with the position after it; the first begins at `_recent_from`.
-        self._recent: deque[tuple[Position, Entry]] = deque()
+        self._recent: deque[tuple[Position, Entry | Event]] = deque()
         self._recent_from = self.end
         self._fd = -1
         self._is_whole = False
@@ -90,8 +90,8 @@ class JournalWriter:
         entries = [entry for _, entry in taken]
         return Batch(after, entries, is_last=len(taken) == len(recent))
 
-    def append(self, entry: Entry) -> None:
-        """Write one entry; when this returns, the entry survives the death of the process.
+    def append(self, entry: Entry | Event) -> None:
+        """Write one entry or event; when this returns, the entry survives the death of the process.
 
         Raises StoreUnavailable: no part of the entry was written, and the caller must not go on
         with what the entry tells of.

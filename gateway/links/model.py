@@ -44,6 +44,14 @@ class Status(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+class EventKind(StrEnum):
+    """What a link's owner may want to be told of."""
+
+    ACCESS = "access"
+    COMMENT = "comment"
+    FILE_UPLOAD = "file_upload"
+
+
 @dataclass(frozen=True, slots=True)
 class Branding:
     """How the gateway's own pages look for this link."""
@@ -62,6 +70,12 @@ class Notifications:
     on_comment: bool = True
     on_file_upload: bool = True
     recipients: tuple[str, ...] = ()
+
+    def wants(self, kind: EventKind) -> bool:
+        """Whether events of this kind are to be told at all, to whomever."""
+        if kind is EventKind.ACCESS:
+            return self.on_access
+        return self.on_comment if kind is EventKind.COMMENT else self.on_file_upload
 
 
 DEFAULT_PERMISSIONS = frozenset(

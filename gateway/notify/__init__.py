@@ -7,4 +7,7 @@ delivery  out of the outbox: what is due is sent, again and again, until it is o
 mail      hands letters over, on kept connections
 smtp      one connection to the mail server
 server    the mail server, as `smtp_url` names it
+gathering       turns events into webhooks at once, and into mails a little later
+webhooks        whose webhooks there are, what they say, and how they are signed
+webhook_sender  sends them, until they have arrived
 """

@@ -30,6 +30,10 @@ def _no_traffic() -> None:
     """Nobody counts."""
 
 
+def _no_answer(_: int) -> None:
+    """Nobody waits for it."""
+
+
 def _no_end(_: End) -> None:
     """Nobody ends it."""
 
@@ -39,7 +43,8 @@ class Passage:
     """An admitted request, with all that its way to the backend needs.
 
     `target` is the target as it was judged. `on_open` is given what ends the exchange, once,
-    before the backend gets a byte; `on_traffic` is called for every message of a WebSocket.
+    before the backend gets a byte; `on_answer` is given the status of the backend's answer, before
+    the visitor gets a byte of it; `on_traffic` is called for every message of a WebSocket.
     """
 
     upstream: Upstream
@@ -50,6 +55,7 @@ class Passage:
     limits: LimitSettings
     websocket: bool = False
     on_open: Callable[[End], None] = field(default=_no_end)
+    on_answer: Callable[[int], None] = field(default=_no_answer)
     on_traffic: Callable[[], None] = field(default=_no_traffic)
 
 
@@ -69,6 +75,7 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
                 passage.method, passage.target, headers_for(request, passage), body
             )
             try:
+                passage.on_answer(answer.status)
                 return await deliver(request, passage, answer, body)
             finally:
                 if body is not None:

@@ -12,6 +12,7 @@ from gateway.links.rules import Facts, decide, needs_uses
 from gateway.links.session import Lifetime, Session
 from gateway.links.verdict import Reason, Verdict
 from gateway.metrics import Metrics
+from gateway.steps.events import Events
 from gateway.steps.resolve import ended_mark
 from gateway.steps.visit import Visit
 from gateway.store.throttle import Marks
@@ -30,6 +31,7 @@ class Entrance:
     marks: Marks
     lifetimes: Mapping[LinkType, Lifetime]
     metrics: Metrics
+    events: Events
 
     async def decide(self, visit: Visit, facts: Facts) -> Verdict:
         """The verdict of rules 3 to 8. The uses are counted only where the verdict hangs on them.
@@ -67,6 +69,7 @@ class Entrance:
             visit.set_cookies += visit.cookies.end_gate(link)
             await self.marks.mark(ended_mark(visit.gate_state.browser), GATE_LIFE)
         self.metrics.sessions_opened_total.labels(link.link_type.value).inc()
+        self.events.opened(visit)
 
     def _visitor(self, visit: Visit, link: Link) -> str:
         if visit.proven.email is not None:

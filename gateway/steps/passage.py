@@ -21,6 +21,7 @@ from gateway.proxy.websocket import relay
 from gateway.request.path import parse_target
 from gateway.steps.backends import Backend
 from gateway.steps.entrance import REISSUE_AFTER
+from gateway.steps.events import Events
 from gateway.steps.exchanges import Exchange, Exchanges
 from gateway.steps.record import Record
 from gateway.steps.resolve import seen_mark
@@ -34,12 +35,14 @@ class ToBackend:
     def __init__(
         self,
         record: Record,
+        events: Events,
         exchanges: Exchanges,
         marks: Marks,
         keyring: Keyring,
         limits: LimitSettings,
     ) -> None:
         self._record = record
+        self._events = events
         self._exchanges = exchanges
         self._marks = marks
         self._limits = limits
@@ -58,6 +61,8 @@ class ToBackend:
         self._record.enter(visit, match.route.action, Reason.OK)
         watched = _Watched(self._exchanges, self._marks, visit)
         passage = self._passage(visit, watched)
+        if (answered := self._events.on_answer(visit)) is not None:
+            passage.on_answer = answered
         try:
             if passage.websocket:
                 return await relay(request, passage)

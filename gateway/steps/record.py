@@ -56,9 +56,7 @@ class Record:
                 action=action,
                 reason=reason.value,
                 visitor=self.visitor(visit),
-                email=visit.session.proven.email
-                if visit.session is not None
-                else visit.proven.email,
+                email=self.email(visit),
                 bot=scope.is_unseen,
                 request_id=scope.request_id,
                 is_view=is_access and action == "view" and scope.method != "HEAD",
@@ -66,6 +64,16 @@ class Record:
             )
         )
         visit.entered = True
+
+    def address(self, visit: Visit) -> str:
+        """The visitor's address, as far as it may be kept; "" if not at all."""
+        return self._kept(visit.scope)[0]
+
+    def email(self, visit: Visit) -> str | None:
+        """The address that the visitor has verified, if any."""
+        if visit.session is not None:
+            return visit.session.proven.email
+        return visit.proven.email
 
     def count(self, visit: Visit, seconds: float) -> None:
         """Count a request in the metrics, once it is over."""

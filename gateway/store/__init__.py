@@ -10,6 +10,8 @@ outbox      mails that are on their way
 uses        the uses of a limited link, spent by one conditional write
 keys        the admin API's keys
 access_log  the access log and what is counted from it
+events      what somebody wants to be told of, until it is told
+deliveries  webhooks that have not arrived yet
 redis       the connection to Redis, real or embedded
 cache       links in memory and in Redis, and how soon a change is known
 throttle    how often something may be tried

@@ -1,7 +1,8 @@
 """The access log, and what is counted from it.
 
 `absorb` is how entries come in: the rows, the counters of their links and the journal's position
-change together or not at all. A link that is gone keeps its rows and has no counters.
+change together or not at all, and so do the events that stand between the entries. A link that is
+gone keeps its rows and has no counters.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import GatewayError
 from gateway.store.database import Database
-from gateway.store.entry import START, Entry, Position
+from gateway.store.entry import START, Entry, Event, Position
 from gateway.store.schema import (
     access_log,
     journal_positions,
     link_usage,
     link_visitors,
+    notification_events,
     to_microseconds,
     to_seconds,
 )
@@ -80,9 +82,9 @@ class AccessLogStore:
         return Position(*row) if row is not None else START
 
     async def absorb(
-        self, journal_id: str, before: Position, after: Position, entries: Sequence[Entry]
+        self, journal_id: str, before: Position, after: Position, lines: Sequence[Entry | Event]
     ) -> None:
-        """Store the `entries` that stand between two positions of a journal, exactly once.
+        """Store the entries and events between two positions of a journal, each exactly once.
 
         Raises PositionMoved unless the journal is stored up to `before` and no further. If the
         commit's outcome is unknown, so is whether `position` is now `before` or `after`; another
@@ -90,9 +92,13 @@ class AccessLogStore:
         """
         async with self._database.transaction() as connection:
             await _move(connection, journal_id, before, after)
+            entries = [line for line in lines if isinstance(line, Entry)]
             if entries:
                 await connection.execute(insert(access_log), [_row(entry) for entry in entries])
                 await _count(connection, _tally(entries))
+            events = [_event_row(line) for line in lines if isinstance(line, Event)]
+            if events:
+                await connection.execute(insert(notification_events), events)
 
     async def forget(self, journal_id: str) -> None:
         """Drop the position of a journal that is stored and gone."""
@@ -303,6 +309,17 @@ def _row(entry: Entry) -> dict[str, Any]:
         "email": None if entry.email is None else _storable(entry.email),
         "bot": entry.bot,
         "request_id": _storable(entry.request_id),
+    }
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "link_id": _storable(event.link_id),
+        "at": to_microseconds(event.at),
+        "kind": event.kind.value,
+        "address": _storable(event.address),
+        "email": None if event.email is None else _storable(event.email),
+        "request_id": _storable(event.request_id),
     }
 
 

@@ -1,9 +1,14 @@
-"""What the journal hands to the store: entries of the access log, and places in a journal."""
+"""What the journal hands to the store.
+
+Entries of the access log, events that somebody wants to be told of, and places in a journal.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from gateway.links.model import EventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,22 @@ class Entry:
     request_id: str
     is_view: bool = False
     is_access: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened on a link, and that somebody wants to be told of.
+
+    `at` is in seconds since the epoch. Who it was is told as the access log tells it: `email` is a
+    verified address, `address` the client's, as far as the settings let it be kept.
+    """
+
+    link_id: str
+    at: float
+    kind: EventKind
+    address: str
+    email: str | None
+    request_id: str
 
 
 class Position(NamedTuple):

@@ -20,6 +20,10 @@ changes            what each number changed; `token_hashes` is hashes of 32 byte
 journal_positions  how far each gateway's journal is stored: `segment` and `byte_offset` in it
 outbox             one row a mail that has not left yet (gateway.store.outbox); `sealed` is ciphertext.
                    Without a foreign key, for it outlives the link
+notification_events  what somebody wants to be told of and has not been yet; `is_posted` once its
+                   webhooks are entered (gateway.store.events). No foreign key, as above
+webhook_deliveries  one row a webhook that has not arrived (gateway.store.deliveries); `sealed` is
+                   ciphertext, and `state` says whether it is still tried
 
 Locks are taken in this order, everywhere: change_counter, links, link_usage, the rest; several
 rows of one table by ascending link id. `link_visitors` has no foreign key because checking one
@@ -42,6 +46,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 # The largest BIGINT: later than any date that can be written.
@@ -230,4 +235,40 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Index(None, "next_try_at"),
     Index(None, "topic"),
+)
+
+notification_events = Table(
+    "notification_events",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("link_id", _LinkId, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("email", Text),
+    Column("request_id", Text, nullable=False),
+    Column("is_posted", Boolean, nullable=False, server_default=false()),
+    Index(None, "link_id", "at"),
+    Index(None, "is_posted"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("webhook", String(255), nullable=False),
+    Column("link_id", _LinkId, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("next_try_at", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("failure", Text),
+    Index(None, "state", "next_try_at"),
+    Index(None, "created_at", "id"),
+    Index(None, "webhook"),
+    Index(None, "link_id"),
 )

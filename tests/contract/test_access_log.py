@@ -12,11 +12,12 @@ from sqlalchemy import delete, select
 
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import hash_token, new_token
-from gateway.links.model import Link, LinkRecord, Usage
+from gateway.links.model import EventKind, Link, LinkRecord, Usage
 from gateway.store import schema
 from gateway.store.access_log import MAX_VISITOR, AccessLogStore, PositionMoved, visitor_key
 from gateway.store.database import Database
-from gateway.store.entry import START, Entry, Position
+from gateway.store.entry import START, Entry, Event, Position
+from gateway.store.events import EventStore
 from gateway.store.links import LinkStore
 from gateway.store.schema import link_visitors
 
@@ -69,6 +70,23 @@ async def absorb(log: AccessLogStore, *entries: Entry) -> None:
     """Store `entries` from wherever the journal `j` has come to."""
     before = await log.position("j")
     await log.absorb("j", before, Position(1, before.offset + 100), entries)
+
+
+async def test_events_come_with_the_entries_and_are_none(
+    log: AccessLogStore, links: LinkStore, database: Database
+) -> None:
+    """Once, also when nobody knows whether the first try was committed."""
+    event = Event(A, NOW + 1, EventKind.COMMENT, "203.0.113.7", "anna@visitor.example", "r")
+    odd = replace(event, address="\x00", email=None, request_id="\ud800")
+    await log.absorb("j", START, Position(1, 300), [VIEW, event, odd])
+    with pytest.raises(PositionMoved):
+        await log.absorb("j", START, Position(1, 300), [VIEW, event, odd])
+    async with database.transaction() as connection:
+        pending = await EventStore(database).lock(connection, A)
+    kept = replace(odd, address="\ufffd", request_id="\ufffd")
+    assert [(each.event, each.is_posted) for each in pending] == [(event, False), (kept, False)]
+    assert await log.page(A) == ([as_kept(VIEW)], 1)
+    assert (await usage_of(links, A)).last_accessed == NOW
 
 
 async def test_an_unknown_journal_is_at_its_start(log: AccessLogStore) -> None:

@@ -53,6 +53,8 @@ SPECIFIED: dict[str, set[str]] = {
     "portal_outbox_oldest_age_seconds": set(),
     "portal_outbox_messages_total": {"kind", "result"},
     "portal_store_errors_total": {"store"},
+    "portal_webhook_deliveries_total": {"result"},
+    "portal_webhook_pending_deliveries": set(),
     "portal_dependency_up": {"dependency"},
     "portal_config_last_reload_successful": set(),
     "portal_build_info": {"version"},

@@ -228,8 +228,16 @@ def test_keys_are_rotated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     store_mail(OLD)
     monkeypatch.setenv("PORTAL_SECRET_KEYS", f"{NEW},{OLD}")
     assert "an old key is still needed" in run("check")[1]
-    assert run("rewrap") == (0, "Links encrypted anew: 1\nMails encrypted anew: 1\n", "")
-    assert run("rewrap") == (0, "Links encrypted anew: 0\nMails encrypted anew: 0\n", "")
+    assert run("rewrap") == (
+        0,
+        "Links encrypted anew: 1\nMails encrypted anew: 1\nWebhooks encrypted anew: 0\n",
+        "",
+    )
+    assert run("rewrap") == (
+        0,
+        "Links encrypted anew: 0\nMails encrypted anew: 0\nWebhooks encrypted anew: 0\n",
+        "",
+    )
     monkeypatch.setenv("PORTAL_SECRET_KEYS", NEW)
     assert "everything is encrypted under the first key" in run("check")[1]
 

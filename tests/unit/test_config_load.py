@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from config.models import Part, Settings
 from config.shape import SECRETS, known_settings
 
 URL = "http://backend:8000"
+HOOK = "https://receiver.example/a-secret"
+SECRET = f"whsec_{b64encode(b'k' * 24).decode()}"
 EXAMPLES = Path(__file__).parents[2] / "config" / "examples"
 
 
@@ -100,6 +103,58 @@ def test_routes_as_json() -> None:
 def test_list_in_the_environment(text: str) -> None:
     found = load(PORTAL_UPSTREAM__URL=URL, PORTAL_TRUSTED_PROXIES=text)
     assert found.trusted_proxies == ("10.0.0.0/8", "unix")
+
+
+def test_a_webhook_of_the_environment() -> None:
+    found = load(
+        PORTAL_UPSTREAM__URL=URL,
+        PORTAL_NOTIFICATION_WEBHOOKS=f'{{"*": {{"url": "{HOOK}", "secret": "{SECRET}"}}}}',
+        PORTAL_NOTIFICATION_WEBHOOKS__ACME__URL=HOOK,
+        PORTAL_NOTIFICATION_WEBHOOKS__ACME__SECRET=f"{SECRET}, {SECRET}",
+        PORTAL_NOTIFICATION_WEBHOOKS__ACME__ALLOW_PRIVATE_ADDRESSES="true",
+    ).notification_webhooks
+    assert set(found) == {"*", "acme"}
+    assert found["acme"].keys() == (b"k" * 24, b"k" * 24)
+    assert found["acme"].allow_private_addresses
+    assert not found["*"].allow_private_addresses
+    assert SECRET not in repr(found)
+    assert HOOK not in repr(found)
+
+
+def test_a_webhook_of_the_file_and_its_secrets(toml: Path, tmp_path: Path) -> None:
+    url, secret = write(tmp_path / "url", HOOK + "\n"), write(tmp_path / "secret", SECRET)
+    write(
+        toml,
+        f'[upstream]\nurl = "{URL}"\n[notification_webhooks."Acme GmbH"]\n'
+        f'url_file = "{url}"\nsecret_file = "{secret}"\n'
+        f'[notification_webhooks.b]\nurl = "{HOOK}"\nsecret_file = "/absent"',
+    )
+    variable = {"PORTAL_NOTIFICATION_WEBHOOKS__B__SECRET": SECRET}
+    found = load(toml, **variable).notification_webhooks
+    assert found["Acme GmbH"].url.get_secret_value() == found["b"].url.get_secret_value() == HOOK
+    assert found["Acme GmbH"].keys() == found["b"].keys()
+    assert list(faults(toml)) == ["notification_webhooks.b.secret"]
+
+
+def test_what_is_wrong_with_a_webhook() -> None:
+    found = faults(
+        PORTAL_UPSTREAM__URL=URL,
+        PORTAL_NOTIFICATION_WEBHOOKS__ACME__URL="ftp://x/secret",
+        PORTAL_NOTIFICATION_WEBHOOKS__ACME__SECRET="hunter2",
+        PORTAL_NOTIFICATION_WEBHOOKS__B__SECRETS=SECRET,
+    )
+    assert set(found) == {
+        "notification_webhooks.acme.url (PORTAL_NOTIFICATION_WEBHOOKS__ACME__URL)",
+        "notification_webhooks.acme.secret (PORTAL_NOTIFICATION_WEBHOOKS__ACME__SECRET)",
+        "notification_webhooks.b.url",
+        "notification_webhooks.b.secret",
+        "notification_webhooks.b.secrets (PORTAL_NOTIFICATION_WEBHOOKS__B__SECRETS)",
+    }
+    assert found["notification_webhooks.b.secrets (PORTAL_NOTIFICATION_WEBHOOKS__B__SECRETS)"] == (
+        "there is no such setting; did you mean PORTAL_NOTIFICATION_WEBHOOKS__B__SECRET?"
+    )
+    assert "hunter2" not in str(found)
+    assert "x/secret" not in str(found)
 
 
 # --- secrets
@@ -326,7 +381,7 @@ def test_full_example_with_every_default_uncommented_changes_nothing(tmp_path: P
     """Each `#name = value` whose value is no mere example is the default."""
     examples = (
         "_file = ", "_FILE = ", '= "..."', '= ["..."]', "smtp_url = ", "mail_from = ", "login = ",
-        "X-Shown-To = ", "acme.internal",
+        "X-Shown-To = ", "acme.internal", "allow_private_addresses = ",
     )  # fmt: skip
     lines = []
     for line in (EXAMPLES / "portal.toml").read_text("utf-8").splitlines():

@@ -22,6 +22,7 @@ from gateway.links.session import Lifetime
 
 URL = "http://backend:8000"
 KEY = "k" * 32
+HOOK = {"url": "https://receiver.example/hook", "secret": "whsec_" + "a" * 32}
 ROW = {"methods": ["GET"], "path": "/w/{workorder}", "permission": "none", "action": "view"}
 
 
@@ -161,6 +162,13 @@ GOOD = {
     },
     "sqlite, absolute": {"database_url": "sqlite:////var/lib/portal.db"},
     "trusted": {"trusted_proxies": ["10.0.0.0/8", "::1", "unix"]},
+    "webhook": {
+        "notification_webhooks": {"*": HOOK, "Acme GmbH": {**HOOK, "url": "http://h:1/?k=v"}}
+    },
+    "webhook secret of 64 bytes, without padding": {
+        "notification_webhooks": {"a": {**HOOK, "secret": "whsec_" + "a" * 86}}
+    },
+    "webhooks, and nothing gathers": {"notifications": {"gather": 0}},
     "mail": {"smtp_url": "smtp://u:p@h:587", "mail_from": "portal@corp.internal"},
     "landing in a query": {"upstream": {"url": URL, "path": "/Display.html?id={workorder}"}},
     "header": {"upstream": {"url": URL, "headers": {"Authorization": "Bearer {x1} {email}"}}},
@@ -235,6 +243,52 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "mail sender": ({"mail_from": "nobody"}, "mail_from", "address"),
     "mail sender, quoted": ({"mail_from": '"a b"@c.d'}, "mail_from", "address"),
     "mail sender, not ASCII": ({"mail_from": "ä@c.d"}, "mail_from", "address"),
+    "webhook with a user": (
+        {"notification_webhooks": {"a": {**HOOK, "url": "https://u:p@h/"}}},
+        "notification_webhooks.a.url",
+        "a user or a password",
+    ),
+    "webhook with a fragment": (
+        {"notification_webhooks": {"a": {**HOOK, "url": "https://h/#x"}}},
+        "notification_webhooks.a.url",
+        "fragment",
+    ),
+    "webhook port": (
+        {"notification_webhooks": {"a": {**HOOK, "url": "https://h:0/"}}},
+        "notification_webhooks.a.url",
+        "port",
+    ),
+    "webhook without a host": (
+        {"notification_webhooks": {"a": {**HOOK, "url": "https:///hook"}}},
+        "notification_webhooks.a.url",
+        "a host",
+    ),
+    "webhook secret without its prefix": (
+        {"notification_webhooks": {"a": {**HOOK, "secret": "a" * 32}}},
+        "notification_webhooks.a.secret",
+        "whsec_",
+    ),
+    "webhook secret that is no base64": (
+        {"notification_webhooks": {"a": {**HOOK, "secret": "whsec_" + "-" * 32}}},
+        "notification_webhooks.a.secret",
+        "base64",
+    ),
+    "webhook secret too short": (
+        {"notification_webhooks": {"a": {**HOOK, "secret": "whsec_" + "a" * 31}}},
+        "notification_webhooks.a.secret",
+        "24 to 64 bytes",
+    ),
+    "webhook secret too long": (
+        {"notification_webhooks": {"a": {**HOOK, "secret": "whsec_" + "a" * 87}}},
+        "notification_webhooks.a.secret",
+        "24 to 64 bytes",
+    ),
+    "webhook secret, one of two": (
+        {"notification_webhooks": {"a": {**HOOK, "secret": HOOK["secret"] + ","}}},
+        "notification_webhooks.a.secret",
+        "whsec_",
+    ),
+    "gathering backwards": ({"notifications": {"gather": -1}}, "notifications.gather", "0"),
     "mail sender, two": ({"mail_from": "a@b.c, d@e.f"}, "mail_from", "address"),
     "workers, embedded": ({"workers": 2}, "workers", "real Redis"),
     "workers": ({"workers": 2, "redis_url": "redis://h"}, "workers", "with one process"),

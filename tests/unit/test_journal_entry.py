@@ -1,4 +1,4 @@
-"""An entry is one line, whatever it holds."""
+"""An entry or an event is one line, whatever it holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.journal.entry import MAX_USER_AGENT, Entry, from_line, to_line
+from gateway.journal.entry import MAX_USER_AGENT, Entry, Event, from_line, to_line
+from gateway.links.model import EventKind
 
 ENTRY = Entry(
     link_id="0123456789abcdef01234567",
@@ -26,6 +27,15 @@ ENTRY = Entry(
     is_access=True,
 )
 FIELDS = json.loads(to_line(ENTRY))
+EVENT = Event(
+    link_id="0123456789abcdef01234567",
+    at=1_780_000_000.123456,
+    kind=EventKind.FILE_UPLOAD,
+    address="2001:db8::7",
+    email="anna@visitor.example",
+    request_id="r-1",
+)
+EVENT_FIELDS = json.loads(to_line(EVENT))
 
 # Every code point that a str can have, lone surrogates too.
 texts = st.text(st.characters(codec=None), max_size=40)
@@ -46,22 +56,33 @@ entries = st.builds(
 )
 
 
+events = st.builds(
+    Event,
+    link_id=st.text("0123456789abcdef", min_size=24, max_size=24),
+    at=st.floats(0, 253_402_300_799),
+    kind=st.sampled_from(EventKind),
+    address=texts,
+    email=st.none() | texts,
+    request_id=texts,
+)
+
+
 def with_pairs_joined(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-def as_read(entry: Entry) -> Entry:
-    """`entry` as `from_line` has to give it back."""
-    joined = {
-        name: with_pairs_joined(getattr(entry, name))
-        for name in ("address", "user_agent", "action", "reason", "visitor", "request_id")
-    }
-    email = None if entry.email is None else with_pairs_joined(entry.email)
-    return replace(entry, email=email, **joined)
+TEXTS = ("address", "user_agent", "action", "reason", "visitor", "request_id")
 
 
-@given(entries)
-def test_every_entry_is_one_line_and_comes_back(entry: Entry) -> None:
+def as_read(line: Entry | Event) -> Entry | Event:
+    """`line` as `from_line` has to give it back."""
+    joined = {name: with_pairs_joined(getattr(line, name)) for name in TEXTS if hasattr(line, name)}
+    email = None if line.email is None else with_pairs_joined(line.email)
+    return replace(line, email=email, **joined)
+
+
+@given(entries | events)
+def test_every_entry_or_event_is_one_line_and_comes_back(entry: Entry | Event) -> None:
     line = to_line(entry)
     assert line.endswith(b"\n")
     assert len(line.splitlines()) == 1
@@ -103,13 +124,27 @@ def test_the_line_is_plain_json_for_any_reader() -> None:
     }
 
 
+def test_an_event_is_plain_json_for_any_reader() -> None:
+    assert EVENT_FIELDS == {
+        "event": "file_upload",
+        "link_id": "0123456789abcdef01234567",
+        "at": 1_780_000_000.123456,
+        "address": "2001:db8::7",
+        "email": "anna@visitor.example",
+        "request_id": "r-1",
+    }
+
+
 def test_a_user_agent_is_cut() -> None:
     long = replace(ENTRY, user_agent="é" * (MAX_USER_AGENT + 1))
-    assert from_line(to_line(long)).user_agent == "é" * MAX_USER_AGENT == "é" * 512
+    read = from_line(to_line(long))
+    assert isinstance(read, Entry)
+    assert read.user_agent == "é" * MAX_USER_AGENT == "é" * 512
 
 
 def test_a_member_of_another_version_is_skipped() -> None:
     assert from_line(json.dumps(FIELDS | {"colour": "green"}).encode()) == ENTRY
+    assert from_line(json.dumps(EVENT_FIELDS | {"colour": "green"}).encode()) == EVENT
 
 
 @pytest.mark.parametrize(
@@ -144,6 +179,25 @@ def test_a_member_of_another_version_is_skipped() -> None:
             id=f"without {missing}",
         )
         for missing in FIELDS
+    ]
+    + [
+        pytest.param(json.dumps(EVENT_FIELDS | change).encode(), id=f"event: {name}")
+        for name, change in {
+            "a kind of another version": {"event": "approval"},
+            "kind no text": {"event": ["access"]},
+            "kind null": {"event": None},
+            "link id too long": {"link_id": "0" * 25},
+            "time a bool": {"at": True},
+            "text null": {"address": None},
+            "email a number": {"email": 1},
+        }.items()
+    ]
+    + [
+        pytest.param(
+            json.dumps({n: EVENT_FIELDS[n] for n in EVENT_FIELDS if n != missing}).encode(),
+            id=f"event without {missing}",
+        )
+        for missing in EVENT_FIELDS
     ],
 )
 def test_what_is_no_entry_is_refused(line: bytes) -> None:
