@@ -5,6 +5,8 @@ Nothing in them is loaded from anywhere, so that opening a mail tells nobody tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from gateway.languages import Language
@@ -24,37 +26,39 @@ _TEMPLATES = Environment(
 )
 
 
-def code_content(code: str, minutes: int, link: Link, language: Language) -> Content:
+def code_content(code: str, minutes: int, link: Link, spoken: Language) -> Content:
     """The mail that brings `code`, which is valid for `minutes`.
 
     It has no link in it: programs that open the links of a mail would act for the visitor. It
     does not name the work order either, which may not be shown before the gates are passed. The
     code ends the subject, where a telephone's notification shows it.
     """
-    _ = language.gettext
-    once = language.ngettext(
+    _ = spoken.gettext
+    once = spoken.ngettext(
         "It works once, for %(minutes)d minute.", "It works once, for %(minutes)d minutes.", minutes
     )
-    return _content(
+    return content(
         "code",
         subject=_("Your code for the work order portal: %(code)s") % {"code": code},
         link=link,
-        language=language,
+        spoken=spoken,
         values={"code": code, "once": once % {"minutes": minutes}},
     )
 
 
-def _content(
-    name: str, *, subject: str, link: Link, language: Language, values: dict[str, object]
+def content(
+    name: str, *, subject: str, link: Link, spoken: Language, values: Mapping[str, object]
 ) -> Content:
-    values |= {
-        "_": language.gettext,
-        "language": language,
+    """The two templates called `name`, filled with `values` in the link's branding."""
+    given = {
+        **values,
+        "_": spoken.gettext,
+        "language": spoken,
         "brand": _rgb(link.branding.brand_color or _DEFAULT_COLOR),
         "footer": lines(link.branding.footer_text or ""),
     }
     text, html = (_TEMPLATES.get_template(f"{name}.{kind}.j2") for kind in ("txt", "html"))
-    return Content(subject, text.render(values), html.render(values), language.code)
+    return Content(subject, text.render(given), html.render(given), spoken.code)
 
 
 def one_line(text: str) -> str:
