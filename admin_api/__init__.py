@@ -13,7 +13,8 @@ schemas     the documents that are sent and answered
 changes     what a request makes of a link
 links       the operations on links
 keys        the operations on keys
-documents   a link, an entry or a key as the document that is answered
+deliveries  the operations on webhooks that have not arrived
+documents   a link, an entry, a key or a webhook as the document that is answered
 answers     documents as responses
 public      what needs no key: health, metrics, the domain check
 openapi     the description of all of it, generated from `operations` and `schemas`

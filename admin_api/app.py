@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from admin_api import page
 from admin_api.auth import Principal, authenticate
 from admin_api.body import MAX_BODY, expect_nothing
+from admin_api.deliveries import DeliveryOperations
 from admin_api.errors import Handler, answer_errors
 from admin_api.keys import KeyOperations
 from admin_api.links import LinkOperations
@@ -56,6 +57,7 @@ def build_app(parts: Parts) -> web.Application:
 def _calls(parts: Parts) -> dict[str, Call]:
     """The code of each operation, by the operation's id."""
     links, keys = LinkOperations(parts), KeyOperations(parts)
+    deliveries = DeliveryOperations(parts)
     return {
         "listLinks": links.list,
         "createLink": links.create,
@@ -70,6 +72,8 @@ def _calls(parts: Parts) -> dict[str, Call]:
         "listKeys": keys.list,
         "createKey": keys.create,
         "revokeKey": keys.revoke,
+        "listWebhookDeliveries": deliveries.list,
+        "resendWebhookDelivery": deliveries.resend,
     }
 
 

@@ -1,4 +1,4 @@
-"""A link, an entry or a key, as the document that is answered."""
+"""A link, an entry, a key or a webhook, as the document that is answered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from admin_api import schemas
 from admin_api.checks import format_instant, format_network
 from gateway.links.model import LinkRecord, Permission
+from gateway.notify.webhooks import TYPES
+from gateway.store.deliveries import Delivery
 from gateway.store.entry import Entry
 from gateway.store.keys import ApiKey
 from gateway.store.throttle_state import ThrottleState
@@ -83,6 +85,22 @@ def key_document(key: ApiKey) -> schemas.Key:
         namespaces=list(key.namespaces),
         created_at=format_instant(key.created_at),
         last_used=_instant(key.last_used),
+    )
+
+
+def delivery_document(delivery: Delivery) -> schemas.WebhookDelivery:
+    """A webhook that has not arrived, without what it says."""
+    return schemas.WebhookDelivery.model_construct(
+        id=delivery.id,
+        webhook=delivery.webhook,
+        link_id=delivery.link_id,
+        type=TYPES[delivery.kind],
+        state=delivery.state.value,
+        attempts=delivery.attempts,
+        status_code=delivery.status,
+        failure=delivery.failure,
+        created_at=format_instant(delivery.created_at),
+        next_attempt=_instant(delivery.next_try_at),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from admin_api.checks import Rules
 from admin_api.documents import entry_document, link_document
 from admin_api.errors import ApiError, Detail, forbidden, invalid, not_found
 from admin_api.parts import Parts
-from admin_api.query import DEFAULT_SORT, ListQuery, LogQuery, read_query
+from admin_api.query import DEFAULT_SORT, LAST_PAGE, ListQuery, LogQuery, named_id, read_query
 from admin_api.schemas import CreateLink, LinkFields, UpdateLink, WorkorderPortalLink
 from gateway.crypto.tokens import hash_token, new_id, new_token
 from gateway.links.model import Link, LinkRecord, LinkType
@@ -31,9 +30,6 @@ Result = TypeVar("Result")
 Edit = Callable[[LinkRecord], LinkRecord]
 
 NEWEST = 50  # entries in usage_stats.access_log
-_ID = re.compile(r"[0-9a-f]{24}")
-# A page after this one is empty, whichever it is: times 100 it still fits a BIGINT's OFFSET.
-_LAST_PAGE = 2**48
 
 
 class _Unchanged(Exception):
@@ -135,7 +131,7 @@ class LinkOperations:
         """A page of the link's access log."""
         query = read_query(request, LogQuery)
         record = await self._seen(request, principal)
-        page = min(query.page, _LAST_PAGE)
+        page = min(query.page, LAST_PAGE)
         entries, total = await self._parts.access_log.page(
             record.link.id, page, query.per_page, query.action, query.since, query.until
         )
@@ -184,9 +180,9 @@ class LinkOperations:
 
 
 def _id_of(request: web.Request) -> str:
-    """The id in the path. What is not formed like one names nothing, and is not looked up."""
-    link_id = request.match_info["id"]
-    if not _ID.fullmatch(link_id):
+    """The id in the path. Raises ApiError 404 for what is not formed like one."""
+    link_id = named_id(request)
+    if link_id is None:
         raise _no_such_link()
     return link_id
 
@@ -225,7 +221,7 @@ async def _told(write: Awaitable[Result]) -> Result:
 
 def _store_query(query: ListQuery, principal: Principal) -> LinkQuery:
     return LinkQuery(
-        page=min(query.page, _LAST_PAGE),
+        page=min(query.page, LAST_PAGE),
         per_page=query.per_page,
         sort=query.sort or DEFAULT_SORT,
         namespaces=tuple(query.company_namespace) or None,

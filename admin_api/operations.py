@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from pydantic import BaseModel
 
-from admin_api.query import ListQuery, LogQuery
+from admin_api.query import DeliveryListQuery, ListQuery, LogQuery
 from admin_api.schemas import (
     AccessLogEntry,
     CreateKey,
@@ -16,6 +16,7 @@ from admin_api.schemas import (
     Key,
     KeySecret,
     UpdateLink,
+    WebhookDelivery,
     WorkorderPortalLink,
 )
 from gateway.store.keys import Role
@@ -194,6 +195,29 @@ OPERATIONS = (
         summary="Revoke: holds everywhere within a second",
         outcome="revoked",
         role=Role.ADMIN,
+        extension=True,
+    ),
+    Operation(
+        id="listWebhookDeliveries",
+        method="GET",
+        path="/v1/webhook-deliveries",
+        summary="Webhooks that have not arrived, newest first",
+        outcome="a page of deliveries",
+        role=Role.VIEWER,
+        answer=(WebhookDelivery,),
+        listed=True,
+        paged=True,
+        query=DeliveryListQuery,
+        extension=True,
+    ),
+    Operation(
+        id="resendWebhookDelivery",
+        method="POST",
+        path="/v1/webhook-deliveries/{id}/resend",
+        summary="Send a dead webhook again, with the same id; one that is still tried stays as it is",
+        outcome="the delivery after the change",
+        role=Role.EDITOR,
+        answer=(WebhookDelivery,),
         extension=True,
     ),
 )

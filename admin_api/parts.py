@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.crypto.passwords import PasswordHasher
 from gateway.links.model import is_path_segment
 from gateway.store.access_log import AccessLogStore
+from gateway.store.deliveries import DeliveryStore
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
 from gateway.store.throttle import Throttle
@@ -30,6 +31,7 @@ class Parts:
     keys: KeyStore
     access_log: AccessLogStore
     throttle: Throttle
+    deliveries: DeliveryStore
     passwords: PasswordHasher
     public_url: str
     metrics: Callable[[], bytes]

@@ -24,6 +24,9 @@ SORT_FIELDS = (
     "last_accessed",
 )
 DEFAULT_SORT = "-createdAt"
+# A page after this one is empty, whichever it is: times 100 it still fits a BIGINT's OFFSET.
+LAST_PAGE = 2**48
+_ID = re.compile(r"[0-9a-f]{24}")
 
 
 def _parse_integer(text: object) -> int:
@@ -97,7 +100,19 @@ class LogQuery(Paging):
     until: values.Instant | None = None
 
 
+class DeliveryListQuery(Paging):
+    """What the list of webhooks that have not arrived can be asked for."""
+
+    state: values.DeliveryStateName | None = None
+
+
 Query = TypeVar("Query", bound=Document)
+
+
+def named_id(request: web.Request) -> str | None:
+    """The id in the path; None for what is not formed like one: it names nothing."""
+    sent = request.match_info["id"]
+    return sent if _ID.fullmatch(sent) else None
 
 
 def read_query(request: web.Request, model: type[Query]) -> Query:

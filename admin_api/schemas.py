@@ -198,6 +198,21 @@ class WorkorderPortalLink(Document):
     )
 
 
+class WebhookDelivery(Document):
+    """A webhook that has not arrived."""
+
+    id: _Id = Field(description="its webhook-id, the same in every try")
+    webhook: str = Field(description="the name of its settings in notification_webhooks")
+    link_id: str = Field(pattern=_ID)
+    type: str = Field(description="what is told: portal.link.accessed, .commented, .file_uploaded")
+    state: values.DeliveryStateName = Field(description="pending: it is still tried")
+    attempts: int = Field(description="tries since it was made, or sent again")
+    status_code: int | None = Field(None, description="what its receiver answered last")
+    failure: str | None = Field(None, description="why there was no answer")
+    created_at: _DateTime = Field(alias="createdAt")
+    next_attempt: _DateTime | None = None
+
+
 class CreateKey(Document):
     """A new key for the admin API."""
 

@@ -56,6 +56,7 @@ class Described:
 
 LinkTypeName = Literal["public", "private", "secure"]
 StatusName = Literal["active", "inactive", "expired", "exhausted"]
+DeliveryStateName = Literal["pending", "dead"]
 RoleName = Literal["admin", "editor", "viewer"]
 
 _Storable = AfterValidator(checks.check_text)

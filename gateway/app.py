@@ -306,6 +306,7 @@ async def _start_admin(
             links=stores.links,
             keys=stores.keys,
             access_log=stores.access_log,
+            deliveries=stores.deliveries,
             throttle=stores.throttle,
             passwords=passwords,
             public_url=settings.public_url,

@@ -6,12 +6,14 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from config.load import SettingsError, resolve_secret_keys
-from config.models import Settings, UpstreamSettings
+from config.models import Settings, UpstreamSettings, WebhookSettings
 from config.secret_keys import FILE_NAME
 from gateway.errors import GatewayError
 from gateway.notify.mail import Mailer
+from gateway.outbound.addresses import may_speak_to
 from gateway.probe import ProbeFailed, probe_upstream
 from gateway.steps.backends import landing_target
 from gateway.store.engines import sqlite_path
@@ -43,6 +45,10 @@ async def check_all(settings: Settings) -> list[Finding]:
         _guarded("redis_url", _check_redis(settings)),
         _guarded("smtp_url", _check_mail(settings)),
         *(_guarded(f"{name}.url", _check_upstream(each)) for name, each in upstreams.items()),
+        *(
+            _guarded(f"notification_webhooks.{name}.url", _check_webhook(each))
+            for name, each in settings.notification_webhooks.items()
+        ),
     )
     return [*found, *(Finding(*problem.split(": ", 1)) for problem in landing_problem(settings))]
 
@@ -156,3 +162,20 @@ async def _check_mail(settings: Settings) -> str:
 async def _check_upstream(upstream: UpstreamSettings) -> str:
     status = await probe_upstream(upstream, TIMEOUT)
     return f"it answers HTTP (status {status})"
+
+
+async def _check_webhook(webhook: WebhookSettings) -> str:
+    """Whether its host may be asked; nothing is sent, for the receiver would take it for news."""
+    parts = urlsplit(webhook.url.get_secret_value())
+    assert parts.hostname is not None
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 0)
+    except OSError:
+        raise _Fault("its host cannot be resolved") from None
+    allow_private = webhook.allow_private_addresses
+    if not all(may_speak_to(str(each[4][0]), allow_private=allow_private) for each in found):
+        hint = "" if allow_private else ": is allow_private_addresses meant?"
+        raise _Fault(f"its host leads to an address that may not be asked{hint}")
+    if parts.scheme == "http" and not allow_private:
+        return "its host may be asked, and everybody on the way can read what is told: use https"
+    return "its host may be asked; nothing was sent"

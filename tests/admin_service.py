@@ -18,6 +18,7 @@ from gateway.links.model import is_path_segment
 from gateway.metrics import Metrics
 from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
+from gateway.store.deliveries import SEALED_AS, DeliveryStore
 from gateway.store.keys import KeyStore, Role
 from gateway.store.links import LinkStore
 from gateway.store.redis import open_redis
@@ -40,6 +41,7 @@ class Service:
     access_log: AccessLogStore
     passwords: PasswordHasher
     throttle: Throttle
+    deliveries: DeliveryStore
     state: dict[str, bool | str] = field(default_factory=dict)
 
     async def call(
@@ -112,6 +114,7 @@ async def serve(
     links = LinkStore(database, Sealer(["a secret key for the tests of the admin API"]))
     redis = await open_redis(redis_url)
     throttle = Throttle(redis, ThrottleSettings())
+    deliveries = DeliveryStore(database, Sealer(["k" * 32], SEALED_AS))
     keys, log, passwords = KeyStore(database), AccessLogStore(database), PasswordHasher()
     state: dict[str, bool | str] = {"database": True, "redis": True}
 
@@ -124,6 +127,7 @@ async def serve(
             keys=keys,
             access_log=log,
             throttle=throttle,
+            deliveries=deliveries,
             passwords=passwords,
             public_url=PUBLIC_URL,
             metrics=Metrics().render,
@@ -141,7 +145,9 @@ async def serve(
         host, port = runner.addresses[0][:2]
         async with ClientSession(skip_auto_headers=["Content-Type"]) as session:
             url = f"http://{host}:{port}"
-            yield Service(url, session, database, links, keys, log, passwords, throttle, state)
+            yield Service(
+                url, session, database, links, keys, log, passwords, throttle, deliveries, state
+            )
     finally:
         await runner.cleanup()
         passwords.close()

@@ -46,4 +46,4 @@ async def test_the_api_is_as_it_is_described(database_url: str, tmp_path: Path) 
                 await process.wait()
     report = output.decode()
     assert process.returncode == 0, report
-    assert "Tested: 13" in report, report
+    assert "Tested: 15" in report, report

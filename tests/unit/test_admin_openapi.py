@@ -25,7 +25,11 @@ WHOLE = describe()
 # What may be added to a value's schema: it only tells which values are meant.
 MAY_BE_ADDED = {"maxLength", "minLength", "maxItems", "maximum", "pattern", "format"}
 # What this version has beyond the given description: each a deliberate extension, and marked so.
-ADDED_PATHS = {"/v1/workorder-portal-link/{id}/unlock"}
+ADDED_PATHS = {
+    "/v1/workorder-portal-link/{id}/unlock",
+    "/v1/webhook-deliveries",
+    "/v1/webhook-deliveries/{id}/resend",
+}
 ADDED_FIELDS = {("WorkorderPortalLink", "throttle")}
 METHODS = {"get", "post", "patch", "delete"}
 

@@ -124,6 +124,42 @@ async def test_keys_of_this_machine_that_are_broken(tmp_path: Path, serve: Serve
 
 
 @pytest.mark.parametrize(
+    ("url", "allow_private", "said"),
+    [
+        pytest.param("http://127.0.0.1:{port}/x", False, "FAULT allow_private_addresses", id="own network"),
+        pytest.param("http://localhost:{port}/x", False, "FAULT allow_private_addresses", id="by name"),
+        pytest.param("http://127.0.0.1:{port}/x", True, "nothing was sent", id="allowed"),
+        pytest.param("http://169.254.169.254/x", True, "FAULT may not be asked", id="never allowed"),
+        pytest.param("https://nowhere.invalid/x", False, "FAULT cannot be resolved", id="no such host"),
+        pytest.param("https://8.8.8.8/x", False, "nothing was sent", id="public"),
+        pytest.param("http://8.8.8.8/x", False, "use https", id="in the clear"),
+    ],
+)  # fmt: skip
+async def test_webhooks_are_looked_at_and_sent_nothing(
+    tmp_path: Path, url: str, allow_private: bool, said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        receiver.setblocking(False)
+        webhook = {
+            "url": url.format(port=receiver.getsockname()[1]),
+            "secret": "whsec_" + "a" * 32,
+            "allow_private_addresses": allow_private,
+        }
+        found = settings(
+            tmp_path,
+            upstream={"url": "http://127.0.0.1:1"},
+            notification_webhooks={"acme": webhook},
+        )
+        (finding,) = (f for f in await check_all(found) if f.part.startswith("notification"))
+        with pytest.raises(BlockingIOError):
+            receiver.accept()
+    assert finding.part == "notification_webhooks.acme.url"
+    assert (finding.problem is not None) is said.startswith("FAULT")
+    assert said.removeprefix("FAULT ") in (finding.problem or finding.note)
+    assert "/x" not in (finding.problem or finding.note)
+
+
+@pytest.mark.parametrize(
     ("path", "routes", "message"),
     [
         pytest.param("/workorders/{workorder}", None, None, id="default"),
