@@ -156,10 +156,14 @@ async def running_smtp_server(
     login: tuple[str, str] | None = None,
     starttls: ssl.SSLContext | None = None,
     implicit_tls: ssl.SSLContext | None = None,
+    is_strict: bool = False,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> AsyncIterator[SmtpServer]:
-    """Serve until the block ends, on `port` or a free one. `login` is the user and password that AUTH takes."""
+    """Serve until the block ends, on `port` or a free one. `login` is the user and password that AUTH takes.
+
+    A strict server takes no mail without STARTTLS and a login.
+    """
     user, password = login or (None, None)
     server = SmtpServer(user, password)
     loop = asyncio.get_running_loop()
@@ -173,7 +177,9 @@ async def running_smtp_server(
                 hostname="mail.example",
                 tls_context=starttls,
                 authenticator=server.authenticate if login else None,
-                auth_require_tls=False,
+                auth_require_tls=is_strict,
+                auth_required=is_strict,
+                require_starttls=is_strict,
                 loop=loop,
             )
         )

@@ -58,6 +58,9 @@ class SmtpConnection:
                 await self._client.sendmail(
                     letter.sender, [letter.recipient], letter.message, timeout=timeout
                 )
+            except aiosmtplib.SMTPSenderRefused:
+                # Not for what it says, but for who says it, or how: 530 asks for a login.
+                raise
             except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused) as error:
                 if all(500 <= code < 600 for code in _codes(error)):
                     raise MailRefused(_cause(error)) from None
@@ -112,6 +115,8 @@ def _cause(error: Exception) -> str:
     match error:
         case aiosmtplib.SMTPAuthenticationError():
             return f"the mail server refused the login ({error.code})"
+        case aiosmtplib.SMTPSenderRefused():
+            return f"the mail server takes no mail from here ({error.code})"
         case aiosmtplib.SMTPRecipientsRefused():
             codes = ", ".join(map(str, _codes(error)))
             return f"the mail server refused the recipient ({codes})"

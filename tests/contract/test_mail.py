@@ -102,6 +102,24 @@ async def test_a_login_across_a_network_goes_over_starttls(tls: Tls) -> None:
     assert mail.user == "portal"
 
 
+async def test_a_server_that_asks_for_tls_and_a_login(tls: Tls) -> None:
+    """On loopback, too, where neither is demanded from this side."""
+    async with running_smtp_server(
+        starttls=tls.server, login=("portal", "secret"), is_strict=True
+    ) as server:
+        with pytest.raises(MailUnavailable, match="530") as caught:
+            await Mailer(server.url, FROM).send(LETTER)
+        # That is no verdict on the mail: it goes as soon as the settings are right.
+        assert not isinstance(caught.value, MailRefused)
+        assert server.mails == []
+        mailer = Mailer(f"smtp://portal:secret@127.0.0.1:{server.port}", FROM)
+        for _ in range(2):
+            await mailer.send(LETTER)
+            mail = await server.next_mail()
+            assert (mail.over_tls, mail.user) == (True, "portal")
+        await mailer.rest()
+
+
 async def test_a_login_never_crosses_a_network_in_the_clear() -> None:
     async with running_smtp_server(host=NETWORK, login=("portal", "secret")) as server:
         mailer = Mailer(f"smtp://portal:secret@{NETWORK}:{server.port}", FROM)

@@ -228,6 +228,25 @@ def test_a_notification_for_the_outbox() -> None:
     assert message["Content-Language"] == "de"
 
 
+@given(workorder=st.text(min_size=1), purpose=st.text(), footer=st.text(), who=st.text())
+def test_whatever_an_owner_wrote_becomes_a_mail(
+    workorder: str, purpose: str, footer: str, who: str
+) -> None:
+    branded = link(workorder=workorder, branding=Branding(footer_text=footer))
+    mail = NotificationMail(SENDER).compose(
+        "owner@facility.example", branded, [Event("access", address=who)], NOW, purpose
+    )
+    source = Letter.from_body(mail.body).message
+    assert source.isascii()
+    assert max(map(len, source.split("\r\n"))) <= 78
+    message = message_from_string(source, EmailMessage, policy=policy.default)
+    assert len(message.items()) == 11
+    assert message["Subject"] == f"Work order {one_line(workorder)}: 1 visit"
+    text = message.get_body(("plain",))
+    assert text is not None
+    assert one_line(purpose) in text.get_content()
+
+
 def test_each_mail_has_a_message_id_of_its_own() -> None:
     composer = NotificationMail(SENDER)
     found = {composer.compose("a@b.example", link(), EVENTS, NOW).message_id for _ in range(3)}
