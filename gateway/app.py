@@ -38,6 +38,7 @@ from gateway.notify.codes import CodeMail
 from gateway.notify.delivery import Delivery
 from gateway.notify.gathering import Gathering
 from gateway.notify.mail import Mailer
+from gateway.notify.notifications import NotificationMail
 from gateway.notify.webhook_sender import WebhookSender
 from gateway.pages import Pages
 from gateway.proxy.upstream import AiohttpUpstream
@@ -155,7 +156,7 @@ async def running(
             jobs += upkeep_jobs(
                 stores.changes, stores.access_log, retention_days=settings.access_log.retention_days
             )
-            jobs += _notification_jobs(settings, stores, metrics, stack)
+            jobs += _notification_jobs(settings, stores, mailer, metrics, stack)
         if part in {"all", "admin"}:
             jobs.append(Job("The count of the links", _count_links(stores, metrics), COUNT_PAUSE))
         # Every part has an admin listener, for its metrics and its health; only the part that is
@@ -250,7 +251,7 @@ async def _bring_up_to_date(settings: Settings, database: Database) -> None:
 
 
 def _notification_jobs(
-    settings: Settings, stores: Stores, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings, stores: Stores, mailer: Mailer, metrics: Metrics, stack: AsyncExitStack
 ) -> list[Job]:
     """What tells owners of what happened on their links."""
     webhooks = settings.notification_webhooks
@@ -260,7 +261,7 @@ def _notification_jobs(
         stores.outbox,
         stores.deliveries,
         webhooks=frozenset(webhooks),
-        compose=None,
+        compose=NotificationMail(mailer.sender).compose if mailer.can_send() else None,
         gather=settings.notifications.gather,
     )
     sender = WebhookSender(stores.deliveries, webhooks, metrics)

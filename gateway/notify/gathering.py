@@ -8,6 +8,7 @@ wherever it dies.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -24,11 +25,16 @@ from gateway.store.events import EventStore, PendingEvent
 from gateway.store.links import LinkStore
 from gateway.store.outbox import OutboxStore, OutgoingMail
 
+log = logging.getLogger(__name__)
+
 # Links that are looked at in one step.
 BATCH = 100
 
-Compose = Callable[[str, Link, Sequence[Event], float], OutgoingMail]
-"""Makes the mail to one recipient of what happened on a link, at a time."""
+Compose = Callable[[str, Link, Sequence[Event], float, str | None], OutgoingMail]
+"""Makes the mail to one recipient of what happened on a link, at a time; last is its purpose.
+
+Raises ValueError if the recipient is not one address.
+"""
 
 
 class Gathering:
@@ -120,6 +126,12 @@ class Gathering:
         """One mail to each recipient, of everything; this is where a mail gets its Message-ID."""
         assert self._compose is not None
         events = [each.event for each in wanted]
-        recipients = dict.fromkeys(link.notifications.recipients)
-        mails = [self._compose(to, link, events, now) for to in recipients]
+        purpose = await self._links.purpose(connection, link.id)
+        mails = []
+        for recipient in dict.fromkeys(link.notifications.recipients):
+            try:
+                mails.append(self._compose(recipient, link, events, now, purpose))
+            except ValueError as error:
+                # Stored by another version, perhaps; the others are to be told all the same.
+                log.warning("a recipient of link %s is not told: %s", link.id, error)
         await self._outbox.add(connection, *mails)

@@ -132,6 +132,11 @@ class LinkStore:
         """The link with this id."""
         return await self._snapshot(links.c.id == id)
 
+    async def purpose(self, connection: AsyncConnection, id: str) -> str | None:
+        """What the owner has noted that the link is for, in the transaction of `connection`."""
+        statement = select(links.c.purpose).where(links.c.id == id)
+        return (await connection.execute(statement)).scalar()
+
     async def domain_exists(self, domain: str) -> bool:
         """Whether some link has this custom domain."""
         async with self._database.reading() as connection:

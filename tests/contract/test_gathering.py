@@ -52,7 +52,8 @@ class Office:
     async def link(self, **fields: Any) -> LinkRecord:
         """A link whose owners want to know of everything, in the namespace acme."""
         wanted = {"namespaces": ("acme",), "notifications": Notifications(True, True, True, OWNERS)}
-        return await self.links.create(new_record(**wanted | fields))
+        record = new_record(purpose="for the electrician", **wanted | fields)
+        return await self.links.create(record)
 
     async def happen(self, link: LinkRecord, *kinds: EventKind, at: float = NOW) -> None:
         """Events, as the drain brings them in."""
@@ -80,10 +81,15 @@ class Office:
             self.database, self.links, self.outbox, self.deliveries, **arguments | more
         )
 
-    def compose(self, to: str, link: Link, events: Sequence[Event], now: float) -> OutgoingMail:
+    def compose(
+        self, to: str, link: Link, events: Sequence[Event], now: float, purpose: str | None
+    ) -> OutgoingMail:
         """A mail that can be looked into."""
         if link.id == self.broken_link:
-            raise ValueError("cannot be composed")
+            raise RuntimeError("cannot be composed")
+        if "@" not in to:
+            raise ValueError("not one mail address")
+        assert purpose == "for the electrician"
         self.composed += 1
         body = json.dumps([to, link.id, [event.kind for event in events]])
         id = f"<{self.composed}@portal.example>"
@@ -251,6 +257,19 @@ async def test_an_address_that_stands_twice_is_one_recipient(office: Office) -> 
     assert len(await office.mails()) == 1
 
 
+async def test_a_recipient_that_is_none_does_not_keep_it_from_the_others(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipients = ("nobody", OWNERS[0])
+    link = await office.link(notifications=Notifications(recipients=recipients))
+    await office.happen(link, UPLOAD)
+    office.now = NOW + GATHER
+    await office.step()
+    assert [to for to, _, _ in await office.mails()] == [OWNERS[0]]
+    assert f"a recipient of link {link.link.id} is not told" in caplog.text
+    assert "nobody" not in caplog.text
+
+
 async def test_workers_at_once_tell_once(office: Office) -> None:
     links = [await office.link() for _ in range(5)]
     for link in links:
@@ -273,7 +292,7 @@ async def test_a_fault_with_one_link_does_not_hold_up_the_others(office: Office)
     await office.happen(good, UPLOAD, at=NOW + 1)
     office.broken_link = broken.link.id
     office.now = NOW + GATHER + 1
-    with pytest.raises(ValueError, match="cannot be composed"):
+    with pytest.raises(RuntimeError, match="cannot be composed"):
         await office.step()
     assert [link_id for _, link_id, _ in await office.mails()] == [good.link.id] * 2
     office.broken_link = None

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from tests.echo_backend import Conversation, EchoBackend, simple
+from tests.echo_backend import answer as raw_answer
 from tests.faults.test_parts_down import limit_files
 from tests.flow.doors import Link, admitted
 from tests.gateway_process import GatewayProcess, ServedPortal, served_portal
 from tests.portal import Visitor
+from tests.smtp_server import SmtpServer, running_smtp_server
 from tests.webhook_receiver import Receiver, running_receiver
 
+OWNERS = ("owner@acme.example", "other@acme.example")
 COMMENTS, FILES = "/workorders/42/comments", "/workorders/42/files"
 
 
@@ -34,6 +37,12 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
+@pytest.fixture
+async def server() -> AsyncIterator[SmtpServer]:
+    async with running_smtp_server() as server:
+        yield server
+
+
 def gateway_for(
     folder: Path, backend: EchoBackend, receiver: Receiver, **more: str
 ) -> GatewayProcess:
@@ -47,11 +56,22 @@ def gateway_for(
     )
 
 
-async def a_link(portal: ServedPortal) -> tuple[Link, Visitor]:
+def told_by_mail(server: SmtpServer, gather: float) -> dict[str, str]:
+    """The settings with which mails go to `server`, after `gather` seconds."""
+    return {
+        "SMTP_URL": server.url,
+        "MAIL_FROM": "portal@example.com",
+        "NOTIFICATIONS__GATHER": str(gather),
+    }
+
+
+async def a_link(portal: ServedPortal, *recipients: str) -> tuple[Link, Visitor]:
     """A link of the namespace acme, and somebody with a session on it."""
     link = await portal.link(
         company_namespace=["acme"],
         permissions={"can_add_comments": True, "can_upload_files": True},
+        notification_settings={"notification_recipients": list(recipients)},
+        metadata={"purpose": "for the electrician"},
     )
     return link, await admitted(portal, link)
 
@@ -65,12 +85,100 @@ def ask(folder: Path, statement: str) -> list[Any]:
     return rows
 
 
-async def nothing_waits(folder: Path) -> None:
-    """Return once no event and no webhook is left."""
-    tables = ("notification_events", "webhook_deliveries")
+ALL_THAT_WAITS = ("notification_events", "webhook_deliveries", "outbox")
+
+
+async def nothing_waits(folder: Path, *tables: str) -> None:
+    """Return once no event, no webhook and no mail is left, or nothing in `tables`."""
     async with asyncio.timeout(15):
-        while any(ask(folder, f"SELECT count(*) FROM {name}") != [(0,)] for name in tables):
-            await asyncio.sleep(0.05)
+        for table in tables or ALL_THAT_WAITS:
+            while ask(folder, f"SELECT count(*) FROM {table}") != [(0,)]:
+                await asyncio.sleep(0.05)
+
+
+async def test_an_upload_is_one_mail_to_each_recipient_and_one_webhook(
+    tmp_path: Path, backend: EchoBackend, receiver: Receiver, server: SmtpServer
+) -> None:
+    """And so is each of a burst a webhook, and the burst one mail; nothing else is told."""
+    gateway = gateway_for(tmp_path, backend, receiver, **told_by_mail(server, 2.0))
+    async with served_portal(gateway, backend) as portal:
+        await gateway.start()
+        link, visitor = await a_link(portal, *OWNERS)
+        assert (await visitor.get("/workorders/42")).status == 200
+        assert (await visitor.post(FILES, b"text")).status == 200
+        assert (await visitor.post(COMMENTS, b"text")).status == 200
+        backend.behave = raw_answer(simple(b"", status="500 Oh"))
+        assert (await visitor.post(FILES, b"text")).status == 500
+        got = [await receiver.next_webhook(), await receiver.next_webhook()]
+        assert server.mails == [], "mails gather"
+        mails = [await server.next_mail(10), await server.next_mail(10)]
+        await nothing_waits(tmp_path)
+        gateway.terminate()
+        assert await gateway.ended() == 0
+    assert sorted(each.document["type"] for each in got) == [
+        "portal.link.commented",
+        "portal.link.file_uploaded",
+    ]
+    assert len({each.id for each in receiver.received}) == len(receiver.received) == 2
+    assert sorted(mail.recipients for mail in mails) == sorted([each] for each in OWNERS)
+    assert len({mail.message["Message-ID"] for mail in mails}) == 2
+    for mail in mails:
+        assert "Work order 42" in mail.message["Subject"]
+        assert f"for the electrician ({link['_id']})" in mail.text
+        assert "127.0.0.1" in mail.text
+        assert link["link_token"] not in mail.content.decode()
+    assert server.mails == []
+    assert "Traceback" not in gateway.stderr
+    assert "a-secret-in-the-path" not in gateway.stderr
+    assert receiver.secret not in gateway.stderr
+
+
+async def test_kill_9_between_sending_a_mail_and_marking_it_sends_it_once_more_at_most(
+    tmp_path: Path, backend: EchoBackend, receiver: Receiver, server: SmtpServer
+) -> None:
+    gateway = gateway_for(tmp_path, backend, receiver, **told_by_mail(server, 0.1))
+    async with served_portal(gateway, backend) as portal:
+        await gateway.start()
+        _, visitor = await a_link(portal, OWNERS[0])
+
+        def kill(_: object) -> None:
+            assert gateway.process is not None
+            gateway.process.kill()
+
+        server.on_mail = kill
+        assert (await visitor.post(FILES, b"text")).status == 200
+        first = await server.next_mail(10)
+        await gateway.ended()
+        server.on_mail = lambda _: None
+        # What the claim of the dead one would last for is not waited for here.
+        ask(tmp_path, "UPDATE outbox SET next_try_at = 0")
+        ask(tmp_path, "UPDATE webhook_deliveries SET next_try_at = 0")
+        await gateway.start()
+        second = await server.next_mail(10)
+        await nothing_waits(tmp_path)
+    assert second.message["Message-ID"] == first.message["Message-ID"]
+    assert second.content == first.content
+    assert server.mails == []
+    assert len({each.id for each in receiver.received}) == 1
+
+
+async def test_kill_9_while_events_gather_loses_no_mail(
+    tmp_path: Path, backend: EchoBackend, receiver: Receiver, server: SmtpServer
+) -> None:
+    gateway = gateway_for(tmp_path, backend, receiver, **told_by_mail(server, 3.0))
+    async with served_portal(gateway, backend) as portal:
+        await gateway.start()
+        _, visitor = await a_link(portal, *OWNERS)
+        assert (await visitor.post(FILES, b"text")).status == 200
+        await receiver.next_webhook()
+        await nothing_waits(tmp_path, "webhook_deliveries")
+        await gateway.kill()
+        await gateway.start()
+        mails = [await server.next_mail(10), await server.next_mail(10)]
+        await nothing_waits(tmp_path)
+    assert sorted(mail.recipients for mail in mails) == sorted([each] for each in OWNERS)
+    assert server.mails == []
+    assert len({each.id for each in receiver.received}) == 1
 
 
 async def test_kill_9_between_the_answer_and_the_drain_loses_nothing(

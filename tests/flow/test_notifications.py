@@ -323,6 +323,7 @@ async def test_each_event_of_a_namespace_is_posted_at_once(
     assert {each.document["data"]["link_id"] for each in got} == {link["_id"]}
     assert {each.document["data"]["workorder"] for each in got} == {"42"}
     assert link["link_token"] not in str(got)
+    assert await kinds_of(portal, link) == ["access", "file_upload"], "the mail waits"
 
 
 async def test_a_webhook_needs_no_recipient(portal: Portal, receiver: Receiver) -> None:
