@@ -37,6 +37,17 @@ check: $(VENV)/.test ## ruff and mypy --strict, both clean
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+CATALOGUES := gateway/languages/catalogues
+PO_FORM := --no-wrap --ignore-obsolete --ignore-pot-creation-date --no-fuzzy-matching
+
+.PHONY: messages
+messages: $(VENV)/.test ## bring the translations' catalogues up to date with the sentences in the code
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --project portal-gateway --no-location \
+		--sort-output --no-wrap --output-file $(VENV)/messages.pot gateway
+	@for each in $(CATALOGUES)/*.po; do \
+		$(BIN)/pybabel --quiet update $(PO_FORM) --input-file $(VENV)/messages.pot \
+			--output-file $$each --locale $$(basename $$each .po) || exit 1; done
+
 .PHONY: bench
 bench: system $(VENV)/.test ## the figures of docs/performance.md (takes some minutes)
 	$(BIN)/python -m tests.bench

@@ -447,7 +447,7 @@ class _Visitors:
         )
         return Handler(
             intake=Intake(site, parse_trusted_proxies(settings.trusted_proxies), time.time),
-            own_paths=OwnPaths(self._health.is_ready, pages.assets()),
+            own_paths=OwnPaths(self._health.is_ready, pages.asset),
             cookies={s: VisitorCookies(keyring, lifetimes, s) for s in ("http", "https")},
             resolve=Resolve(site, stores.cache, backends, lifetimes, marks),
             entrance=entrance,

@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 
 # Refusals of one request, not of the visitor: the work order's page may be open all the same.
 _FOR_THE_PATH = {Reason.NO_ROUTE, Reason.NOT_PERMITTED, Reason.ORIGIN_REFUSED}
+# What is over by itself: the visitor may ask again, for the same page or for the first one.
+_OF_THE_BACKEND = {
+    Reason.UPSTREAM_UNAVAILABLE,
+    Reason.UPSTREAM_LOGIN_FAILED,
+    Reason.UPSTREAM_TIMEOUT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,9 @@ class Handler:
         self.metrics.requests_total.labels("deny", refusal.reason.value, DENIED).inc()
         headers = request.headers
         as_page = is_navigation(headers.get("Sec-Fetch-Mode"), headers.get("Accept"))
-        response = self.refusals.answer(refusal, Context(as_page))
+        response = self.refusals.answer(
+            refusal, Context(as_page, headers.get("Accept-Language", ""))
+        )
         response.force_close()
         return response
 
@@ -180,6 +188,7 @@ def _context(visit: Visit, refusal: Refusal) -> Context:
     state = visit.gate_state
     return Context(
         as_page=visit.scope.is_navigation,
+        accept_language=visit.scope.accept_language,
         link=visit.link,
         base=visit.base,
         email=state.asked if state is not None else None,
@@ -190,10 +199,13 @@ def _context(visit: Visit, refusal: Refusal) -> Context:
 
 
 def _way_back(visit: Visit, refusal: Refusal) -> str | None:
-    """The landing page, for a visitor with a session whose request was refused for its path."""
-    if visit.session is None or visit.target is None or refusal.reason not in _FOR_THE_PATH:
+    """The landing page, for a visitor with a session who may well be shown that."""
+    reason = refusal.reason
+    if visit.session is None or visit.target is None:
+        return None
+    if reason not in _FOR_THE_PATH | _OF_THE_BACKEND:
         return None
     assert visit.backend is not None
     assert visit.link is not None
     landing = visit.backend.landing(visit.link).path_qs
-    return None if landing == visit.target.path_qs else landing
+    return None if landing == visit.target.path_qs and reason in _FOR_THE_PATH else landing

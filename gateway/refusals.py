@@ -19,9 +19,10 @@ from gateway.errors import (
     StoreUnavailable,
     UpstreamTimeout,
 )
+from gateway.languages import negotiate
 from gateway.links.model import Link
 from gateway.links.verdict import GATE_OF_REASON, Gate, Reason
-from gateway.pages import Pages, content_security_policy, error_sentence, new_nonce
+from gateway.pages import Look, Pages, error_sentence
 
 STATUS: dict[Reason, int] = {
     Reason.UNKNOWN_TOKEN: 404,
@@ -49,6 +50,16 @@ STATUS: dict[Reason, int] = {
     Reason.UPSTREAM_TIMEOUT: 504,
     Reason.STORE_UNAVAILABLE: 503,
     Reason.OVERLOADED: 503,
+}
+
+# What is over by itself after a while: the page offers to try again.
+_FOR_A_WHILE = {
+    Reason.THROTTLED,
+    Reason.UPSTREAM_UNAVAILABLE,
+    Reason.UPSTREAM_LOGIN_FAILED,
+    Reason.UPSTREAM_TIMEOUT,
+    Reason.STORE_UNAVAILABLE,
+    Reason.OVERLOADED,
 }
 
 # Seconds after which a client may try again, where nothing better is known.
@@ -121,12 +132,14 @@ def refusal_of(error: GatewayError) -> Refusal:
 class Context:
     """What an answer of the gateway itself depends on, besides its reason.
 
-    `base` is the path of the portal URL, which a gate's form posts to; None on a path without
-    a token. `email` is the address that a code was asked for, `landing` the way back for a
-    visitor with a session. `host_is_ours` is false on a host where nothing else is answered.
+    `accept_language` is what the browser sent. `base` is the path of the portal URL, which a
+    gate's form posts to; None on a path without a token. `email` is the address that a code was
+    asked for, `landing` the way back for a visitor with a session. `host_is_ours` is false on a
+    host where nothing else is answered.
     """
 
     as_page: bool
+    accept_language: str = ""
     link: Link | None = None
     base: str | None = None
     email: str | None = None
@@ -176,46 +189,49 @@ class Refusals:
         retry_after: int | None,
         context: Context,
     ) -> OwnResponse:
-        nonce = new_nonce()
         reason = refusal.reason
+        look = _look(context)
         gate = _gate_of(reason, context)
         if gate is not None and context.base is not None:
             wrong = reason in {Reason.PASSWORD_WRONG, Reason.CODE_WRONG}
+            problem = error_sentence(reason, refusal.detail, spoken=look.spoken)
             html = self._pages.gate(
                 gate,
+                look,
                 base=context.base,
-                nonce=nonce,
-                link=context.link,
-                problem=error_sentence(reason, refusal.detail) if wrong or refusal.detail else None,
+                problem=problem if wrong or refusal.detail else None,
                 email=context.email,
             )
         else:
             html = self._pages.refusal(
                 reason if gate is None else Reason.SESSION_REQUIRED,
-                nonce=nonce,
-                link=context.link,
+                look,
                 detail=refusal.detail,
                 retry_after=retry_after,
-                host_is_ours=context.host_is_ours,
                 landing=context.landing,
+                again=context.base if reason in _FOR_A_WHILE else None,
             )
-        return self.page(status, html, nonce, headers, context)
+        return self._page(status, html, headers, look, context)
 
-    def page(
+    def _page(
         self,
         status: int,
         html: str,
-        nonce: str,
         headers: Iterable[tuple[str, str]],
+        look: Look,
         context: Context,
     ) -> OwnResponse:
         """An HTML answer under the strict policy of the gateway's own pages."""
-        policy = content_security_policy(nonce, context.link)
+        own_headers = (
+            ("Content-Language", look.spoken.code),
+            ("Vary", "Accept-Language"),
+            ("Content-Security-Policy", self._pages.policy(look)),
+        )
         return own_response(
             status,
             html.encode(),
             "text/html; charset=utf-8",
-            (*headers, ("Content-Security-Policy", policy)),
+            (*headers, *own_headers),
             context.cookies,
         )
 
@@ -223,6 +239,9 @@ class Refusals:
         """The session was ended by its visitor."""
         if not context.as_page:
             return json_response(200, {"success": True}, cookies=context.cookies)
-        nonce = new_nonce()
-        html = self._pages.left(context.link, nonce=nonce)
-        return self.page(200, html, nonce, (), context)
+        look = _look(context)
+        return self._page(200, self._pages.left(look), (), look, context)
+
+
+def _look(context: Context) -> Look:
+    return Look(negotiate(context.accept_language), context.link, context.host_is_ours)

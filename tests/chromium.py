@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import (
     Browser,
     BrowserContext,
@@ -37,8 +38,10 @@ ARGUMENTS = [
 ARTEFACTS = Path(__file__).parent / "artefacts"
 DESKTOP = (1180, 860)
 PHONE = (390, 780)
+# What is left of a desktop's width at 400 % zoom (WCAG 2.2, success criterion 1.4.10).
+NARROW = (320, 640)
 _TOKEN = re.compile(r"wpl_[0-9A-Za-z]+")
-_STATUS = "Failed to load resource: the server responded with a status of 4"
+_STATUS = re.compile(r"Failed to load resource: the server responded with a status of [45]")
 
 
 def require_chromium() -> str:
@@ -99,6 +102,23 @@ class Person:
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
 
+    async def resize(self, screen: tuple[int, int]) -> None:
+        """Look at the same page on another screen."""
+        await self.page.set_viewport_size({"width": screen[0], "height": screen[1]})
+
+    async def faults(self) -> list[str]:
+        """What axe-core finds wrong with the page, each with the element that it is about."""
+        found = await _AXE.run(self.page, options=_AXE_OPTIONS)
+        return [
+            f"{violation['id']}: {node['html']}"
+            for violation in found.response["violations"]
+            for node in violation["nodes"]
+        ]
+
+    async def small_targets(self) -> list[str]:
+        """What is to be pressed and is less than 44 by 44 pixels, links within a text aside."""
+        return await self.page.evaluate(_SMALL_TARGETS)
+
     async def picture(self, name: str) -> None:
         """Keep a picture of the page among the artefacts of the tests."""
         ARTEFACTS.mkdir(exist_ok=True)
@@ -123,9 +143,11 @@ class Person:
         assert self.complaints == []
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # That a page itself came with 401 or 410 is no fault: it is what the tests ask for.
-        is_page = message.location["url"] in self.documents
-        if is_page and message.text.startswith(_STATUS):
+        # That a page itself came with 401 or 502 is no fault: it is what the tests ask for.
+        # Nor is that of the icon which browsers ask for by themselves where a page names none.
+        url = message.location["url"]
+        is_page = url in self.documents or url.endswith("/favicon.ico")
+        if is_page and _STATUS.match(message.text):
             return
         if message.type in {"error", "warning"}:
             self.complaints.append(f"{message.type}: {message.text}")
@@ -141,6 +163,19 @@ class Person:
             self.complaints.append(f"failed: {request.url}: {request.failure}")
 
 
+_AXE = Axe()
+_AXE_OPTIONS = {
+    "resultTypes": ["violations"],
+    # Off by itself: 24 by 24 pixels, or room around (WCAG 2.2, success criterion 2.5.8).
+    "rules": {"target-size": {"enabled": True}},
+}
+_SMALL_TARGETS = """() => [...document.querySelectorAll("button, input, textarea, summary, .button")]
+    .filter(each => {
+        const { width, height } = each.getBoundingClientRect();
+        return height > 0 && (width < 44 || height < 44);
+    })
+    .map(each => each.outerHTML)"""
+
 People = Callable[..., Awaitable[Person]]
 
 
@@ -150,13 +185,14 @@ async def new_person(
     script: bool = True,
     dark: bool = False,
     screen: tuple[int, int] = DESKTOP,
+    language: str = "en-GB",
 ) -> Person:
     """Somebody with a new browser: no cookie, nothing kept."""
     context = await browser.new_context(
         java_script_enabled=script,
         color_scheme="dark" if dark else "light",
         viewport={"width": screen[0], "height": screen[1]},
-        locale="en-GB",
+        locale=language,
     )
     context.set_default_timeout(15_000)
     person = Person(context, await context.new_page())

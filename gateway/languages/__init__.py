@@ -17,7 +17,7 @@ from importlib.resources import files
 from io import BytesIO
 
 from babel import Locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -48,7 +48,15 @@ class Language:
     def moment(self, seconds: float) -> str:
         """Seconds since the epoch as date and time (UTC, named), as it is written there."""
         at = datetime.fromtimestamp(seconds, UTC)
-        return format_datetime(at, "long", locale=self.locale)
+        day = format_date(at, "long", locale=self.locale)
+        time = format_time(at, "short", locale=self.locale)
+        whole = str(get_datetime_format("long", locale=self.locale)).replace("'", "")
+        return whole.replace("{0}", f"{time} UTC").replace("{1}", day)
+
+
+def N_(message: str) -> str:  # noqa: N802 - the name that gettext's tools know
+    """`message`, marked for the catalogues where it stands; it is translated where it is shown."""
+    return message
 
 
 @cache
@@ -74,4 +82,4 @@ def negotiate(accept_language: str | None) -> Language:
     return language(preferred(accept_language or ""))
 
 
-__all__ = ["CODES", "Language", "language", "negotiate"]
+__all__ = ["CODES", "N_", "Language", "language", "negotiate"]

@@ -1,8 +1,12 @@
 """The gateway's own pages: the gates, the refusals, and the one that says goodbye.
 
-texts   the words for every reason, for pages and JSON alike
-style   what a page may load, and a link's colour
-static  the style sheet and the icon
+texts      the words for every reason, in one table
+sentences  the same in one language, with what depends on more than the reason
+symbols    which picture stands above the words
+templates/ the pages themselves; every sentence in them is marked for translation
+colours    a link's colour, made fit to be read (pure)
+style      what a page may load, and the style sheet of a link's colour
+static     what `/-/assets/` serves
 
 Plain HTML that works without script. Nothing is loaded from another site, a link's logo neither:
 its server would learn each visitor's address before a rule has let them in.
@@ -10,14 +14,26 @@ its server would learn each visitor's address before a rule has let them in.
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context as TemplateContext
 from markupsafe import Markup
 
-from gateway.links.model import Link
+from gateway.languages import CODES, Language, language
+from gateway.links.model import Branding, Link
 from gateway.links.verdict import Gate, Reason
-from gateway.pages.static import Asset, load_assets
-from gateway.pages.style import brand_style, content_security_policy, new_nonce
-from gateway.pages.texts import WORDS, error_sentence, wait_sentence
+from gateway.pages.sentences import (
+    ENGLISH,
+    error_sentence,
+    expiry_sentence,
+    wait_sentence,
+    words_in,
+)
+from gateway.pages.static import Asset, brand_asset, brand_asset_named, load_assets
+from gateway.pages.style import content_security_policy, is_color
+from gateway.pages.symbols import SYMBOL_OF
 
 _REASON_OF_GATE = {
     Gate.PASSWORD: Reason.PASSWORD_REQUIRED,
@@ -25,114 +41,141 @@ _REASON_OF_GATE = {
     Gate.CODE: Reason.CODE_REQUIRED,
     Gate.CONFIRM: Reason.CONFIRM_REQUIRED,
 }
+_NO_BRANDING = Branding()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """In which language, and in whose branding a page is shown.
+
+    On a host that is not ours nothing but this page is answered: it then brings its style along.
+    """
+
+    spoken: Language = ENGLISH
+    link: Link | None = None
+    host_is_ours: bool = True
 
 
 class Pages:
-    """Renders pages; templates and assets are read once, when it is made.
+    """Renders pages; templates, assets and catalogues are read once, when it is made.
 
-    `nonce` is from `new_nonce`, and the same one goes into `content_security_policy`.
+    `logo_path` says where a logo is served from, by its URL, if it has been fetched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logo_path: Callable[[str], str | None] = lambda url: None) -> None:
         self._assets = load_assets()
-        environment = Environment(
-            loader=PackageLoader("gateway.pages"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._by_name = {asset.name: asset for asset in self._assets.values()}
+        self._logo_path = logo_path
+        environment = _environment()
         self._templates = {
             name: environment.get_template(f"{name}.html.j2")
             for name in (*(gate.value for gate in Gate), "refused", "left")
         }
+        for code in CODES:
+            language(code)
 
-    def assets(self) -> dict[str, tuple[str, bytes]]:
-        """What `/-/assets/{name}` serves: name to content type and body. Cache it for a year."""
-        return {a.name: (a.content_type, a.body) for a in self._assets.values()}
-
-    def asset(self, name: str) -> Asset:
-        """One asset by its plain name (`icon.svg`). Raises KeyError."""
-        return self._assets[name]
+    def asset(self, name: str) -> Asset | None:
+        """What `/-/assets/{name}` serves. Cache it for a year."""
+        return self._by_name.get(name) or brand_asset_named(name)
 
     def gate(
         self,
         gate: Gate,
+        look: Look,
         *,
         base: str,
-        nonce: str,
-        link: Link | None,
         problem: str | None = None,
         email: str | None = None,
-        retry_after: int | None = None,
     ) -> str:
         """The page that asks for what `gate` needs.
 
         `base` is the portal URL's path, which the forms post below. `problem` is a sentence on
-        the last try; `email` the address that a code was asked for; `retry_after`, in seconds,
-        says when the next try is possible.
+        the last try; `email` the address that a code was asked for.
         """
-        if retry_after is not None:
-            problem = error_sentence(Reason.THROTTLED, problem or "", retry_after)
+        reason = _REASON_OF_GATE[gate]
         return self._render(
-            gate.value,
-            nonce,
-            link,
-            words=WORDS[_REASON_OF_GATE[gate]],
-            base=base,
-            problem=problem,
-            email=email,
-        )
+            gate.value, look, SYMBOL_OF[reason], words=words_in(look.spoken, reason),
+            base=base, problem=problem, email=email,
+        )  # fmt: skip
 
     def refusal(
         self,
         reason: Reason,
+        look: Look,
         *,
-        nonce: str,
-        link: Link | None = None,
         detail: str = "",
         retry_after: int | None = None,
-        host_is_ours: bool = True,
         landing: str | None = None,
+        again: str | None = None,
     ) -> str:
         """The page for a request that is not let through: what happened, and what to do next.
 
         `detail` stands instead of the reason's own sentence. `landing`, the path of the link's
-        first page, is offered as the way back where the visitor has a session. On a host that is
-        not ours nothing but this page is answered, so the page then brings its style along.
+        first page, is offered as the way back where the visitor has a session; `again` is where
+        the visitor can try once more.
         """
+        happened = error_sentence(reason, detail, spoken=look.spoken)
+        if reason is Reason.EXPIRED and look.link is not None:
+            happened = expiry_sentence(look.spoken, look.link) or happened
+        wait = None if retry_after is None else wait_sentence(retry_after, look.spoken)
         return self._render(
-            "refused",
-            nonce,
-            link,
-            own_host=host_is_ours,
-            words=WORDS[reason],
-            reason=reason.value,
-            detail=detail,
-            wait=None if retry_after is None else wait_sentence(retry_after),
-            landing=landing,
-        )
+            "refused", look, SYMBOL_OF[reason], words=words_in(look.spoken, reason), reason=reason.value,
+            happened=happened, wait=wait, landing=landing, again=again,
+        )  # fmt: skip
 
-    def left(self, link: Link | None, *, nonce: str) -> str:
+    def left(self, look: Look) -> str:
         """The page after the visitor ended the session."""
-        return self._render("left", nonce, link)
+        return self._render("left", look, SYMBOL_OF[None])
 
-    def _render(
-        self, name: str, nonce: str, link: Link | None, *, own_host: bool = True, **values: object
-    ) -> str:
-        branding = link.branding if link is not None else None
-        style = brand_style(branding.brand_color if branding else None)
-        if not own_host:
-            style = Markup(self._assets["portal.css"].body.decode()) + style  # noqa: S704 - our own file
+    def policy(self, look: Look) -> str:
+        """The `Content-Security-Policy` of a page with this look."""
+        style = None if look.host_is_ours else self._assets["portal.css"].body
+        return content_security_policy(look.link, style)
+
+    def _render(self, name: str, look: Look, symbol: str, **values: object) -> str:
+        branding = look.link.branding if look.link is not None else _NO_BRANDING
+        color, logo = branding.brand_color, branding.logo_url
+        sheet = self._assets["portal.css"]
         return self._templates[name].render(
-            stylesheet=self._assets["portal.css"].path if own_host else None,
+            spoken=look.spoken,
+            stylesheet=sheet.path if look.host_is_ours else None,
+            style=None if look.host_is_ours else Markup(sheet.body.decode()),  # noqa: S704 - our own file
+            brand=brand_asset(color).path if color is not None and is_color(color) else None,
             icon=self._assets["icon.svg"].path,
-            nonce=nonce,
-            style=style,
-            footer=branding.footer_text if branding else None,
+            logo=self._logo_path(logo) if logo is not None else None,
+            symbol=symbol,
+            footer=branding.footer_text,
             **values,
         )
 
 
-__all__ = ["Pages", "content_security_policy", "error_sentence", "new_nonce"]
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("gateway.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # the extension adds it
+        _gettext, _ngettext, newstyle=True
+    )
+    return environment
+
+
+@pass_context
+def _gettext(context: TemplateContext, message: str) -> str:
+    spoken: Language = context["spoken"]
+    return spoken.gettext(message)
+
+
+@pass_context
+def _ngettext(context: TemplateContext, singular: str, plural: str, number: int) -> str:
+    spoken: Language = context["spoken"]
+    return spoken.ngettext(singular, plural, number)
+
+
+__all__ = ["Asset", "Look", "Pages", "error_sentence"]

@@ -14,6 +14,7 @@ class Scope:
 
     `host` is normalised (lower case, no default port); `scheme` is what the visitor uses;
     `now` is in seconds since the epoch and stays the same for the whole decision.
+    `accept_language` is the header as it was sent: it is read only when a page is shown.
     `is_bot` is true for a program that says that it is one. `is_unseen`: nobody is taken to look at
     the answer, which is a bot's, asked for ahead, or a scanner's under a browser's name; never so
     of an unsafe method, but for a bot.
@@ -30,6 +31,7 @@ class Scope:
     host: str
     address: IPAddress
     user_agent: str
+    accept_language: str
     is_navigation: bool
     is_bot: bool
     is_unseen: bool

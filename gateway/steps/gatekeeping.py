@@ -119,7 +119,13 @@ class Gatekeeping:
         visit.action = OPEN
         cookies = tuple(visit.cookies.end_session(link))
         return self.refusals.left(
-            Context(visit.scope.is_navigation, link, visit.base, cookies=cookies)
+            Context(
+                visit.scope.is_navigation,
+                visit.scope.accept_language,
+                link,
+                visit.base,
+                cookies=cookies,
+            )
         )
 
     def _opened(self, visit: Visit) -> OwnResponse:

@@ -75,6 +75,7 @@ class Intake:
                 peer_address(request), headers.getall("X-Forwarded-For", ()), self.trusted
             ),
             user_agent=user_agent,
+            accept_language=headers.get("Accept-Language", ""),
             is_navigation=is_navigation(headers.get("Sec-Fetch-Mode"), headers.get("Accept")),
             is_bot=bot,
             # What changes something is somebody's doing, whatever its headers say: a visitor must

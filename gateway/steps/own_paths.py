@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from gateway.pages import Asset
 from gateway.refusals import OwnResponse, json_response, own_response
 from gateway.request.scope import Scope
 
@@ -21,10 +22,10 @@ class OwnPaths:
     """
 
     def __init__(
-        self, is_ready: Callable[[], bool], assets: Mapping[str, tuple[str, bytes]]
+        self, is_ready: Callable[[], bool], find_asset: Callable[[str], Asset | None]
     ) -> None:
         self._is_ready = is_ready
-        self._assets = assets
+        self._find_asset = find_asset
 
     def health(self, scope: Scope) -> OwnResponse | None:
         """The answer to a health check, for any `Host`."""
@@ -43,10 +44,9 @@ class OwnPaths:
         """A file of the gateway's own pages."""
         if not scope.target.path.startswith(_ASSETS) or scope.method not in {"GET", "HEAD"}:
             return None
-        found = self._assets.get(scope.target.path.removeprefix(_ASSETS))
+        found = self._find_asset(scope.target.path.removeprefix(_ASSETS))
         if found is None:
             return None
-        content_type, body = found
-        response = own_response(200, body, content_type)
+        response = own_response(200, found.body, found.content_type)
         response.headers["Cache-Control"] = _FOR_A_YEAR
         return response

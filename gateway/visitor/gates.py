@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.crypto.passwords import PasswordHasher
 from gateway.errors import Refusal
-from gateway.languages import Language
+from gateway.languages import N_, Language
 from gateway.links.model import Link
 from gateway.links.session import Proven, email_allowed
 from gateway.links.verdict import Gate, Reason
@@ -21,6 +21,8 @@ from gateway.request.mail_address import normal_address
 from gateway.store.throttle import Throttle
 from gateway.visitor.codes import Codes
 from gateway.visitor.session import GateState
+
+_NO_ADDRESS = N_("That is not one email address, such as name@example.com.")
 
 
 class CodeSender(Protocol):
@@ -55,7 +57,7 @@ class Gates:
     ) -> GateState:
         """The password gate. Raises Refusal: password_required, password_wrong or throttled."""
         if not password:
-            raise Refusal(Reason.PASSWORD_REQUIRED, "Enter the password.")
+            raise Refusal(Reason.PASSWORD_REQUIRED, N_("Enter the password."))
         await self._take_try(Gate.PASSWORD, link, subject)
         if not await self.passwords.verify(password, link.password_hash):
             self._count(Gate.PASSWORD, "failed")
@@ -77,7 +79,7 @@ class Gates:
         if not self.sender.can_send():
             raise Refusal(
                 Reason.STORE_UNAVAILABLE,
-                "This gateway has no mail server, so it cannot send codes.",
+                N_("This gateway has no mail server, so it cannot send codes."),
             )
         taken = await self.throttle.take_code(link.id, email, subject)
         if not taken.allowed:
@@ -98,9 +100,9 @@ class Gates:
     async def redeem(self, link: Link, state: GateState, subject: str, code: str) -> GateState:
         """The code gate. Raises Refusal: email_required, code_required, code_wrong, throttled."""
         if state.asked is None:
-            raise Refusal(Reason.EMAIL_REQUIRED, "Ask for a code first.")
+            raise Refusal(Reason.EMAIL_REQUIRED, N_("Ask for a code first."))
         if not code:
-            raise Refusal(Reason.CODE_REQUIRED, "Enter the code from the mail.")
+            raise Refusal(Reason.CODE_REQUIRED, N_("Enter the code from the mail."))
         await self._take_try(Gate.CODE, link, subject)
         right = await self.codes.redeem(
             link.id, link.access_version, state.browser, state.asked, code
@@ -126,8 +128,8 @@ class Gates:
 def one_address(text: str) -> str:
     """What the visitor entered, as one normalised address. Raises Refusal (`email_required`)."""
     if not text.strip():
-        raise Refusal(Reason.EMAIL_REQUIRED, "Enter one mail address.")
+        raise Refusal(Reason.EMAIL_REQUIRED, N_("Enter one email address."))
     try:
         return normal_address(text.strip())
-    except ValueError as error:
-        raise Refusal(Reason.EMAIL_REQUIRED, str(error)) from None
+    except ValueError:
+        raise Refusal(Reason.EMAIL_REQUIRED, _NO_ADDRESS) from None

@@ -13,7 +13,7 @@ from admin_api.operations import OPERATIONS
 from gateway.store.links import LinkQuery
 from tests.admin_service import ADMIN_KEY, Service, serve
 from tests.browser.demo_process import DemoProcess
-from tests.chromium import People
+from tests.chromium import DESKTOP, NARROW, PHONE, People
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -70,16 +70,22 @@ async def test_nothing_is_kept_of_the_key(service: Service, page: Page) -> None:
     assert ADMIN_KEY not in page.url
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_the_key_of_the_demo_lists_its_links(
-    shared_demo: DemoProcess, people: People
+    shared_demo: DemoProcess, people: People, dark: bool
 ) -> None:
-    person = await people()
+    person = await people(dark=dark)
     await person.open(f"{shared_demo.docs}#listLinks")
     await person.page.get_by_label("API key").fill(shared_demo.key)
     form = person.page.get_by_role("form", name="Try listLinks")
     await form.get_by_role("button", name="Send").click()
     await form.get_by_text("200 OK").wait_for()
     assert shared_demo.link("private") in await form.locator("pre").last.inner_text()
-    assert await person.fits()
-    await person.picture("admin-page")
+    await form.scroll_into_view_if_needed()
+    for screen, size in (("desktop", DESKTOP), ("phone", PHONE), ("narrow", NARROW)):
+        await person.resize(size)
+        assert await person.faults() == []
+        assert await person.fits()
+        if size is not NARROW:
+            await person.picture(f"admin-page-{'dark' if dark else 'light'}-{screen}")
     await person.check(shared_demo.docs.removesuffix("/docs"))

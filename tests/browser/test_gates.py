@@ -58,7 +58,7 @@ async def test_emailed_code(demo: DemoProcess, people: People, script: bool) -> 
 async def ask_for_code(person: Person, demo: DemoProcess) -> str:
     """Open the link, have a code sent, and return it."""
     await person.open(demo.link("with a code by mail"))
-    await person.page.get_by_label("Mail address").fill("guest@example.com")
+    await person.page.get_by_label("Email address").fill("guest@example.com")
     before = demo.printed
     await person.press("Send the code")
     assert "guest@example.com" in await person.page.locator("main").inner_text()

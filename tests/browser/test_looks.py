@@ -1,88 +1,59 @@
-"""Every page on a wide and a narrow screen, in light and dark: nothing sticks out, all is readable.
+"""The sample system's pages, which a visitor sees behind the gates: on a desk and on a phone, in
+light and in dark.
 
 The pictures go to tests/artefacts, for people to look at.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from gateway.demo.backend import start_backend
 from tests.browser.demo_process import DemoProcess
-from tests.browser.test_refusals import UNKNOWN
-from tests.chromium import DESKTOP, PHONE, People, Person
+from tests.browser.postings import post_form
+from tests.chromium import DESKTOP, NARROW, PHONE, People, Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-# WCAG 2.2, success criterion 1.4.3.
-ENOUGH_CONTRAST = 4.5
-# The lowest contrast between a text and the nearest ground that is painted behind it.
-_LOWEST_CONTRAST = """() => {
-    const channels = colour => colour.match(/[\\d.]+/g).map(Number);
-    const linear = c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-    const luminance = colour => {
-        const [r, g, b] = channels(colour).map(c => linear(c / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const ground = element => {
-        for (; element; element = element.parentElement) {
-            const colour = getComputedStyle(element).backgroundColor;
-            if (channels(colour)[3] !== 0) return colour;
-        }
-        return "rgb(255, 255, 255)";
-    };
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    let lowest = 21;
-    while (texts.nextNode()) {
-        const text = texts.currentNode, element = text.parentElement;
-        if (!text.data.trim() || !element.getClientRects().length) continue;
-        const a = luminance(getComputedStyle(element).color), b = luminance(ground(element));
-        lowest = Math.min(lowest, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
-    }
-    return lowest;
-}"""
-
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_every_page(
-    shared_demo: DemoProcess, people: People, screen: tuple[int, int], dark: bool
-) -> None:
-    person = await people(screen=screen, dark=dark)
-    kind = f"{'phone' if screen is PHONE else 'desktop'}-{'dark' if dark else 'light'}"
-    pages = {
-        "order": shared_demo.link("private"),
-        "history": f"{shared_demo.origin}/workorders/WO-1042/history",
-        "not-permitted": f"{shared_demo.origin}/workorders/WO-1043",
-        "public": shared_demo.link("public"),
-        "brand": shared_demo.link("brand"),
-        "confirm": shared_demo.link("good for one visitor"),
-        "expired": shared_demo.link("expired"),
-        "address": shared_demo.link("for another network"),
-        "inactive": shared_demo.link("switched off"),
-        "unknown": shared_demo.origin + UNKNOWN,
-    }
-    for name, url in pages.items():
-        await person.open(url)
-        await _looks_right(person, f"{name}-{kind}")
-    await _gates(person, shared_demo, kind)
+async def test_the_work_orders_pages(shared_demo: DemoProcess, people: People, dark: bool) -> None:
+    person = await people(dark=dark)
+    kind = "dark" if dark else "light"
+    await person.open(shared_demo.link("private"))
+    await _look(person, f"order-{kind}")
+    for name in ("history", "comments"):
+        await person.open(f"{shared_demo.origin}/workorders/WO-1042/{name}")
+        await _look(person, f"{name}-{kind}")
+    nothing = await post_form(person, f"{shared_demo.origin}/workorders/WO-1042/comments", {})
+    assert nothing.status == 400
+    await _look(person, f"no-comment-{kind}")
+    await person.open(shared_demo.link("public"))
+    await _look(person, f"public-{kind}")
     await person.check(shared_demo.origin)
 
 
-async def _gates(person: Person, demo: DemoProcess, kind: str) -> None:
-    await person.open(demo.link("with a password"))
-    await _looks_right(person, f"password-{kind}")
-    await person.page.get_by_label("Password", exact=True).fill("wrong")
-    await person.press("Continue")
-    await _looks_right(person, f"password-wrong-{kind}")
-    await person.open(demo.link("with a code by mail"))
-    await _looks_right(person, f"email-{kind}")
-    await person.page.get_by_label("Mail address").fill(f"{kind}@example.com")
-    await person.press("Send the code")
-    await person.page.get_by_text("No mail, or the wrong address?").click()
-    await _looks_right(person, f"code-{kind}")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_the_systems_own_pages(tmp_path: Path, people: People, dark: bool) -> None:
+    """What the people inside see, without the portal."""
+    person = await people(dark=dark)
+    runner, origin = await start_backend(tmp_path)
+    try:
+        for name, path in (("inside", "/"), ("inside-order", "/workorders/WO-1047")):
+            await person.open(origin + path)
+            await _look(person, f"{name}-{'dark' if dark else 'light'}")
+        await person.check(origin)
+    finally:
+        await runner.cleanup()
 
 
-async def _looks_right(person: Person, name: str) -> None:
-    await person.picture(name)
-    assert await person.fits(), name
-    assert await person.page.evaluate(_LOWEST_CONTRAST) >= ENOUGH_CONTRAST, name
+async def _look(person: Person, name: str) -> None:
+    for screen, size in (("desktop", DESKTOP), ("phone", PHONE), ("narrow", NARROW)):
+        await person.resize(size)
+        assert await person.faults() == [], (name, screen)
+        assert await person.fits(), (name, screen)
+        assert await person.small_targets() == [], (name, screen)
+        if size is not NARROW:
+            await person.picture(f"{name}-{screen}")
