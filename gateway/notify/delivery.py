@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 # Seconds between two looks for mails that other processes put there.
 POLL = 1.0
-# Mails that are being sent at once, each on a connection of its own.
-LANES = 8
+# Mails that are being sent at once, each on a connection of its own. Some large providers allow no
+# more to one sender.
+LANES = 3
 # Seconds beyond the longest that sending can take, after which the claimer must have died.
 LEASE_MARGIN = 20.0
 # Seconds before the second try, and how the pause grows; it ends at the smaller of `RETRY_MOST`

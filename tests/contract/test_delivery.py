@@ -187,7 +187,8 @@ async def test_a_code_leaves_at_once_and_others_follow_on_its_connection(
     background.cancel()
     await asyncio.wait({background})
     await sender.delivery.finish(5)
-    assert sorted(took)[2] < module.POLL / 4
+    # Who only looks once a second has just looked when the one before arrives.
+    assert min(took[1:]) < module.POLL / 4
     assert server.connections == 1
 
 
