@@ -21,6 +21,7 @@ from gateway.store.changes import Change, take_number, write_change
 from gateway.store.database import Database
 from gateway.store.domains import DomainTaken, check_domain, is_domain
 from gateway.store.listing import SORT_FIELDS, WHOLE_LINK, LinkQuery, read_namespaces
+from gateway.store.outbox import forget_codes
 from gateway.store.rows import NotStorable, check_storable, to_link, to_record, to_row
 from gateway.store.schema import link_namespaces, link_usage, link_uses, link_visitors, links
 
@@ -87,6 +88,8 @@ class LinkStore:
                 return None
             after = self._edited(before, edit)
             await self._write(connection, before, after)
+            if after.link.access_version != before.link.access_version:
+                await forget_codes(connection, id)
             change = _change(seq, before.link, after.link)
             await write_change(connection, change, after.modified_at)
             stored = await self._read(connection, id)
@@ -110,6 +113,7 @@ class LinkStore:
             await connection.execute(delete(links).where(links.c.id == id))
             # After the row of counters is gone: whoever counts visitors has locked that first.
             await connection.execute(delete(link_visitors).where(link_visitors.c.link_id == id))
+            await forget_codes(connection, id)
             change = _change(seq, before.link, None)
             await write_change(connection, change, self._now())
         await self._tell(change)

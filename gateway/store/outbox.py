@@ -208,6 +208,12 @@ class OutboxStore:
             return None
 
 
+async def forget_codes(connection: AsyncConnection, link_id: str) -> None:
+    """Delete what waits of a link's codes: in this transaction they die."""
+    is_code = outbox.c.kind == MailKind.CODE.value
+    await connection.execute(delete(outbox).where(outbox.c.link_id == link_id, is_code))
+
+
 _COLUMN = resealing.SealedColumn(outbox.c.id, outbox.c.sealed)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from gateway.crypto.sealing import Sealer
+from gateway.links.model import LinkRecord
 from gateway.store.database import Database
+from gateway.store.links import LinkStore
 from gateway.store.outbox import (
     SEALED_AS,
     Backlog,
@@ -20,7 +24,7 @@ from gateway.store.outbox import (
     OutgoingMail,
 )
 from gateway.store.schema import outbox as table
-from tests.records import NOW
+from tests.records import NOW, new_record
 
 CODE, NOTIFICATION = MailKind.CODE, MailKind.NOTIFICATION
 LEASE = 60.0
@@ -150,6 +154,38 @@ async def test_a_mail_takes_the_place_of_an_older_one_on_its_topic(outbox: Outbo
     await outbox.put(mail(5))
     expected = [f"<{number}@portal.example>" for number in (2, 3, 4, 5)]
     assert ids(await outbox.claim(NOW, 10, LEASE)) == expected
+
+
+def renamed(record: LinkRecord) -> LinkRecord:
+    return replace(record, purpose="another")
+
+
+def deactivated(record: LinkRecord) -> LinkRecord:
+    return replace(record, link=replace(record.link, is_active=False))
+
+
+@pytest.mark.parametrize(
+    ("edit", "left"),
+    [
+        pytest.param(renamed, {1, 2, 3}, id="a change that ends nothing"),
+        pytest.param(deactivated, {2, 3}, id="a change that ends sessions"),
+        pytest.param(None, {2, 3}, id="deletion"),
+    ],
+)
+async def test_a_code_that_dies_with_its_links_access_is_not_sent(
+    database: Database,
+    outbox: OutboxStore,
+    edit: Callable[[LinkRecord], LinkRecord] | None,
+    left: set[int],
+) -> None:
+    links = LinkStore(database, Sealer([KEY]))
+    link_id = (await links.create(new_record())).link.id
+    await outbox.put(mail(1, link_id=link_id))
+    await outbox.put(mail(2, link_id=link_id, kind=NOTIFICATION))
+    await outbox.put(mail(3, link_id=(await links.create(new_record())).link.id))
+    await (links.update(link_id, edit) if edit else links.delete(link_id))
+    expected = {f"<{number}@portal.example>" for number in left}
+    assert set(ids(await outbox.claim(NOW, 10, LEASE))) == expected
 
 
 async def test_two_workers_never_hold_one_mail(database_url: str, outbox: OutboxStore) -> None:
