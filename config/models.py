@@ -65,6 +65,8 @@ LandingPath = Annotated[str, AfterValidator(values.check_landing_path)]
 HeaderName = Annotated[str, AfterValidator(values.check_header_name)]
 CookieName = Annotated[str, AfterValidator(values.check_cookie_name)]
 MailFrom = Annotated[str, AfterValidator(values.check_mail_from)]
+# Those of gateway.languages.
+LanguageCode = Literal["en", "ar", "de", "es", "fr"]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
 ]
@@ -218,9 +220,13 @@ class ThrottleSettings(_Model):
 
 
 class NotificationSettings(_Model):
-    """How owners are told: events on one link within `gather` seconds are one mail."""
+    """How owners are told: events on one link within `gather` seconds are one mail.
+
+    `language` is that of the mails: what a visitor's browser asks for, nobody knows of an owner.
+    """
 
     gather: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    language: LanguageCode = "en"
 
 
 class WebhookSettings(_Model):

@@ -30,6 +30,7 @@ from gateway.journal.adoption import Adoption
 from gateway.journal.drain import Drain
 from gateway.journal.lock import DataDirLock
 from gateway.journal.writer import JournalWriter
+from gateway.languages import language
 from gateway.links.model import LinkType, is_path_segment, is_query_value
 from gateway.links.session import Lifetime
 from gateway.listener import Listener, open_sockets
@@ -255,13 +256,14 @@ def _notification_jobs(
 ) -> list[Job]:
     """What tells owners of what happened on their links."""
     webhooks = settings.notification_webhooks
+    notifications = NotificationMail(mailer.sender, language(settings.notifications.language))
     gathering = Gathering(
         stores.database,
         stores.links,
         stores.outbox,
         stores.deliveries,
         webhooks=frozenset(webhooks),
-        compose=NotificationMail(mailer.sender).compose if mailer.can_send() else None,
+        compose=notifications.compose if mailer.can_send() else None,
         gather=settings.notifications.gather,
     )
     sender = WebhookSender(stores.deliveries, webhooks, metrics)

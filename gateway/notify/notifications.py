@@ -9,7 +9,7 @@ from typing import Protocol
 
 from babel.lists import format_list
 
-from gateway.languages import Language, language
+from gateway.languages import Language
 from gateway.links.model import Link
 from gateway.notify.letter import Content, Letter, compose, new_message_id, parse_address
 from gateway.notify.texts import content, one_line
@@ -39,11 +39,11 @@ class Happened(Protocol):
 
 
 class NotificationMail:
-    """Composes notifications from `sender`; in `spoken`, for nobody knows what an owner speaks."""
+    """Composes notifications from `sender`, in the language `spoken`."""
 
-    def __init__(self, sender: Address, spoken: Language | None = None) -> None:
+    def __init__(self, sender: Address, spoken: Language) -> None:
         self._sender = sender
-        self._language = spoken or language("en")
+        self._language = spoken
 
     def compose(
         self,

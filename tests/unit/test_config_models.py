@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from config import values
 from config.models import (
+    LanguageCode,
     LifetimeSettings,
     Part,
     RouteSettings,
@@ -17,6 +18,7 @@ from config.models import (
     UpstreamSettings,
     part_problem,
 )
+from gateway.languages import CODES
 from gateway.links.model import LinkType, Permission
 from gateway.links.session import Lifetime
 
@@ -288,6 +290,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         "notification_webhooks.a.secret",
         "whsec_",
     ),
+    "a language that is not spoken": (
+        {"notifications": {"language": "tlh"}},
+        "notifications.language",
+        "'en'",
+    ),
     "gathering backwards": ({"notifications": {"gather": -1}}, "notifications.gather", "0"),
     "mail sender, two": ({"mail_from": "a@b.c, d@e.f"}, "mail_from", "address"),
     "workers, embedded": ({"workers": 2}, "workers", "real Redis"),
@@ -359,6 +366,10 @@ def test_all_faults_come_at_once() -> None:
         "listen", "public_url", "workers", "mail_from", "log_level", "oops", "secret_keys",
         "limits.max_body", "limits.typo",
     }  # fmt: skip
+
+
+def test_the_languages_of_the_settings_are_those_that_there_are() -> None:
+    assert set(get_args(LanguageCode)) == set(CODES)
 
 
 def test_other_backends_inherit_what_describes_the_system_and_no_credential() -> None:

@@ -179,16 +179,16 @@ def test_a_notification_says_which_link_who_what_and_when() -> None:
         f"{mail.subject}\n"
         "\n"
         "Somebody at 203.0.113.7 opened the link.\n"
-        "May 28, 2026, 8:26:40 PM UTC\n"
+        "May 28, 2026, 8:26 PM UTC\n"
         "\n"
         "anna@visitor.example added a comment.\n"
-        "May 28, 2026, 8:26:44 PM UTC\n"
+        "May 28, 2026, 8:26 PM UTC\n"
         "\n"
         "anna@visitor.example uploaded a file.\n"
-        "May 28, 2026, 8:27:20 PM UTC\n"
+        "May 28, 2026, 8:27 PM UTC\n"
         "\n"
         "Somebody uploaded a file.\n"
-        "May 28, 2026, 8:27:30 PM UTC\n"
+        "May 28, 2026, 8:27 PM UTC\n"
         "\n"
         f"Link: Lift repair ({'0' * 24})\n"
     )
@@ -233,7 +233,7 @@ def test_whatever_an_owner_wrote_becomes_a_mail(
     workorder: str, purpose: str, footer: str, who: str
 ) -> None:
     branded = link(workorder=workorder, branding=Branding(footer_text=footer))
-    mail = NotificationMail(SENDER).compose(
+    mail = NotificationMail(SENDER, ENGLISH).compose(
         "owner@facility.example", branded, [Event("access", address=who)], NOW, purpose
     )
     source = Letter.from_body(mail.body).message
@@ -248,11 +248,13 @@ def test_whatever_an_owner_wrote_becomes_a_mail(
 
 
 def test_each_mail_has_a_message_id_of_its_own() -> None:
-    composer = NotificationMail(SENDER)
+    composer = NotificationMail(SENDER, ENGLISH)
     found = {composer.compose("a@b.example", link(), EVENTS, NOW).message_id for _ in range(3)}
     assert len(found) == 3
 
 
 def test_a_recipient_that_is_no_address_gets_no_mail() -> None:
     with pytest.raises(ValueError, match="mail address"):
-        NotificationMail(SENDER).compose("a@b.example\r\nBcc: c@d.example", link(), EVENTS, NOW)
+        NotificationMail(SENDER, ENGLISH).compose(
+            "a@b.example\r\nBcc: c@d.example", link(), EVENTS, NOW
+        )
