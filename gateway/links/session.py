@@ -32,7 +32,10 @@ NOTHING_PROVEN = Proven()
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What the signed session cookie says. Times are seconds since the epoch."""
+    """What the signed session cookie says. Times are seconds since the epoch.
+
+    `is_unseen`: nobody was taken to look when it opened, nor since; its owner knows of no access.
+    """
 
     id: str
     link_id: str
@@ -41,6 +44,7 @@ class Session:
     proven: Proven
     opened_at: float
     seen_at: float
+    is_unseen: bool = False
 
     def ends_at(self, lifetime: Lifetime) -> float:
         """When this session ends if nothing more is done with it."""

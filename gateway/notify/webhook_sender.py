@@ -39,7 +39,8 @@ _GONE = 410
 TIMEOUT = 15.0
 # Seconds that a claim holds: longer than any try takes.
 LEASE = 60.0
-# Tries at a time: for one webhook, so that one that hangs does not hold up the others, and for all.
+# Tries at a time for one webhook, so that one that hangs does not hold up the others; and for all,
+# from which on each may have one.
 MOST_PER_WEBHOOK = 4
 MOST = 64
 
@@ -78,7 +79,8 @@ class WebhookSender:
         """
         now = self._now()
         for name in await self._store.due_webhooks(now):
-            room = min(MOST_PER_WEBHOOK - self._busy[name], MOST - len(self._under_way))
+            most = MOST_PER_WEBHOOK if len(self._under_way) < MOST else 1
+            room = most - self._busy[name]
             if room > 0:
                 for claimed in await self._store.claim(name, now, room, LEASE):
                     self._begin(claimed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
@@ -31,6 +31,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_URL = 2048
 # Of an answer to a POST nobody needs more than its beginning.
 _MAX_POST_ANSWER = 65_536
+# Seconds for them.
+_BODY_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,19 @@ class GuardedClient:
     ) -> Reply:
         """POST `body` once; a redirect is an answer like any other, and is not followed.
 
-        `timeout` is in seconds, for everything. Of the answer's body the first 64 KiB are read.
+        `timeout` is in seconds, for everything. Of the answer's body the first 64 KiB are read, if
+        they come soon.
         Raises as `fetch` does.
         """
         async with (
             _translated(timeout),
             self._request("POST", self._judge(url), headers, body) as response,
         ):
-            begin = await _read_beginning(response, _MAX_POST_ANSWER)
+            begin = b""
+            # The head has said it; a body that does not come takes nothing of it back.
+            with suppress(TimeoutError, ClientError, OSError):
+                async with asyncio.timeout(_BODY_PATIENCE):
+                    begin = await _read_beginning(response, _MAX_POST_ANSWER)
             return Reply(response.status, response.headers, begin)
 
     @asynccontextmanager

@@ -59,6 +59,7 @@ class Entrance:
             proven=visit.proven,
             opened_at=scope.now,
             seen_at=scope.now,
+            is_unseen=scope.is_unseen,
         )
         if link.is_limited:
             await self._spend_use(link, session)
@@ -90,11 +91,20 @@ class Entrance:
             raise StoreUnavailable("database", "the link changed while a session was opened")
 
     def reissue(self, visit: Visit) -> None:
-        """Give the session's cookie anew, if a tenth of its idle time has passed."""
-        session, link = visit.session, visit.link
+        """Give the session's cookie anew, if a tenth of its idle time has passed.
+
+        Or at once, if it was opened where nobody looked (a prefetch) and now somebody does: that
+        is the access that the owner is told of.
+        """
+        session, link, scope = visit.session, visit.link, visit.scope
         assert session is not None
         assert link is not None
-        now = visit.scope.now
-        if now - visit.cookie_made_at >= self.lifetimes[link.link_type].idle * REISSUE_AFTER:
-            visit.session = replace(session, seen_at=now)
-            visit.set_cookies.append(visit.cookies.keep_session(visit.session, link))
+        is_first_look = session.is_unseen and not scope.is_unseen
+        idle = self.lifetimes[link.link_type].idle
+        if not is_first_look and scope.now - visit.cookie_made_at < idle * REISSUE_AFTER:
+            return
+        is_unseen = session.is_unseen and scope.is_unseen
+        visit.session = replace(session, seen_at=scope.now, is_unseen=is_unseen)
+        visit.set_cookies.append(visit.cookies.keep_session(visit.session, link))
+        if is_first_look:
+            self.events.opened(visit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from gateway.errors import StoreUnavailable
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 # The actions of routes that are told of, and as what.
 _KINDS = {"comment": EventKind.COMMENT, "upload": EventKind.FILE_UPLOAD}
+_REMEMBERED = 4096
 
 
 class Events:
@@ -38,6 +40,9 @@ class Events:
         self._record = record
         self._metrics = metrics
         self._webhooks = webhooks
+        # The newest sessions that were told of: a page that was asked for ahead and is shown asks
+        # for its parts all at once, each with a session that nobody was taken to have looked at.
+        self._opened: OrderedDict[str, None] = OrderedDict()
 
     def on_answer(self, visit: Visit) -> Callable[[int], None] | None:
         """What to call with the status of the backend's answer; None if nobody wants to know."""
@@ -54,9 +59,15 @@ class Events:
         return answered
 
     def opened(self, visit: Visit) -> None:
-        """A session was opened."""
-        if self._is_wanted(visit, EventKind.ACCESS):
-            self._write(visit, EventKind.ACCESS)
+        """A session was opened, or is looked at for the first time; several requests may say so."""
+        session = visit.session
+        assert session is not None
+        if session.id in self._opened or not self._is_wanted(visit, EventKind.ACCESS):
+            return
+        self._opened[session.id] = None
+        if len(self._opened) > _REMEMBERED:
+            self._opened.popitem(last=False)
+        self._write(visit, EventKind.ACCESS)
 
     def _is_wanted(self, visit: Visit, kind: EventKind) -> bool:
         link, scope = visit.link, visit.scope

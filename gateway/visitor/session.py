@@ -127,18 +127,18 @@ class VisitorCookies:
     def keep_session(self, session: Session, link: Link) -> str:
         """The `Set-Cookie` that gives, or gives anew, a session."""
         lifetime = self._lifetimes[link.link_type]
-        value = self._session.dumps(
-            [
-                session.id,
-                session.link_id,
-                session.access_version,
-                session.visitor,
-                session.proven.password,
-                session.proven.email,
-                round(session.opened_at, 3),
-                round(session.seen_at, 3),
-            ]
-        )
+        fields = [
+            session.id,
+            session.link_id,
+            session.access_version,
+            session.visitor,
+            session.proven.password,
+            session.proven.email,
+            round(session.opened_at, 3),
+            round(session.seen_at, 3),
+        ]
+        # Few are, and the others stay as short as they were.
+        value = self._session.dumps([*fields, True] if session.is_unseen else fields)
         # The browser keeps it for the session's life: whether it idled is judged here, where
         # the traffic on its WebSockets is known.
         left = max(1, int(session.opened_at + lifetime.life - session.seen_at))
@@ -254,8 +254,10 @@ def _session_from(fields: Any) -> Session | None:
             (str() | None) as email,
             (int() | float()) as opened,
             (int() | float()) as seen,
-        ]:
-            return Session(id_, link_id, version, visitor, Proven(password, email), opened, seen)
+            *rest,
+        ] if rest in ([], [True]):
+            proven = Proven(password, email)
+            return Session(id_, link_id, version, visitor, proven, opened, seen, bool(rest))
     return None
 
 

@@ -22,11 +22,12 @@ from gateway.journal.drain import Drain
 from gateway.journal.entry import to_line
 from gateway.journal.segments import segment_numbers, segment_path
 from gateway.journal.writer import JournalWriter
-from gateway.links.model import Link, LinkRecord, Usage
+from gateway.links.model import EventKind, Link, LinkRecord, Usage
 from gateway.metrics import Metrics
 from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
-from gateway.store.entry import START, Entry, Position
+from gateway.store.entry import START, Entry, Event, Position
+from gateway.store.events import EventStore
 from gateway.store.links import LinkStore
 from gateway.store.schema import access_log, journal_positions
 from gateway.worker import Worker, journal_jobs
@@ -126,6 +127,26 @@ async def test_entries_are_stored_and_their_segments_deleted(
     assert await usages(links) == expected_usage(ids(range(40)))
     assert segment_numbers(writer.directory) == [writer.end.segment]
     assert writer.pending() == 0
+
+
+async def test_events_are_carried_with_the_entries(
+    root: Path, writer: JournalWriter, log: AccessLogStore, database: Database
+) -> None:
+    """From memory and from the file, of a live journal and of one that was left."""
+    event = Event(A, NOW, EventKind.COMMENT, "203.0.113.7", None, "r-1")
+    write(writer, range(2))
+    writer.append(event)
+    write(writer, range(2, 3))
+    assert await Drain(writer, log, batch=2).drain_once() == 2
+    await Drain(writer, log, batch=2).drain_all()
+    assert writer.pending() == 0
+    leave(root, to_line(event) + to_line(entry_of(1, 0)))
+    await Adoption(root, log).sweep()
+    assert await stored(database) == sorted(ids(range(3)) + ids(range(1), life=1))
+    async with database.transaction() as connection:
+        pending = await EventStore(database).lock(connection, A)
+    assert [each.event for each in pending] == [event, event]
+    assert list(root.glob("*.bad")) == []
 
 
 async def test_a_batch_at_a_time(writer: JournalWriter, log: AccessLogStore) -> None:

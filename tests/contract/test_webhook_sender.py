@@ -290,6 +290,24 @@ async def test_a_receiver_that_hangs_is_given_up_and_holds_up_nobody_else(
     assert station.counted() == {"delivered": 1, "failed": MOST_PER_WEBHOOK}
 
 
+async def test_many_that_hang_leave_room_for_each_of_the_others(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.notify.webhook_sender.MOST", 1)
+    async with running_receiver() as other:
+        station = Station(database, acme=receiver.settings(), globex=other.settings())
+        receiver.hangs = other.hangs = True
+        await station.add(count=9)
+        await station.add("globex", count=3)
+        for _ in range(3):
+            await station.sender.step()
+        await receiver.next_webhook()
+        await other.next_webhook()
+        await station.sender.finish(0)
+        assert len(receiver.received) == MOST_PER_WEBHOOK
+        assert len(other.received) == 1
+
+
 def test_no_try_outlives_its_claim() -> None:
     assert TIMEOUT < LEASE / 2
     assert 15 <= TIMEOUT <= 30
@@ -327,7 +345,8 @@ async def test_a_name_of_the_own_network_may_be_allowed(
     assert len(receiver.received) == 1
 
 
-async def test_an_answer_without_end_is_not_waited_for(database: Database) -> None:
+@pytest.mark.parametrize("most", [pytest.param(0, id="silence"), pytest.param(2**26, id="a flood")])
+async def test_an_answer_without_end_is_not_waited_for(database: Database, most: int) -> None:
     """2xx is said with the head; what follows is of no interest, and bounded."""
     written = 0
 
@@ -336,9 +355,10 @@ async def test_an_answer_without_end_is_not_waited_for(database: Database) -> No
         await request.read()
         response = web.StreamResponse()
         await response.prepare(request)
-        while written < 50_000_000:
+        while written < most:
             await response.write(b"x" * 65_536)
             written += 65_536
+        await asyncio.Event().wait()
         return response
 
     server = web.ServerRunner(web.Server(flood), shutdown_timeout=0.1)

@@ -247,6 +247,11 @@ async def test_what_is_only_looked_at_is_not_told(portal: Portal) -> None:
 
 # ---- sessions
 
+# A name that no browser uses without `Accept-Language`: a mail scanner's, as far as can be told.
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
+)
+
 
 async def test_a_session_is_told_once(portal: Portal) -> None:
     link = await watched(portal)
@@ -298,6 +303,32 @@ async def test_whom_nobody_is_told_of(portal: Portal, headers: dict[str, str]) -
     for _ in range(2):
         await visitor.get(path(link), navigate=True)
     assert await events_of(portal, link) == []
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param({"Sec-Purpose": "prefetch"}, id="a prefetch"),
+        pytest.param({"User-Agent": CHROME}, id="wrongly suspected"),
+    ],
+)
+async def test_who_looks_at_what_was_asked_for_ahead_is_told_once(
+    portal: Portal, ahead: dict[str, str]
+) -> None:
+    link = await watched(portal)
+    visitor = portal.visitor()
+    await visitor.get(path(link), headers=ahead)
+    await visitor.get("/workorders/42", headers=ahead)
+    opened = visitor.cookies.copy()
+    assert await events_of(portal, link) == []
+    shown = [portal.visitor() for _ in range(4)]
+    for each in shown:
+        each.cookies = opened.copy()
+    await asyncio.gather(*(each.get(COMMENTS) for each in shown))
+    assert all(each.cookies != opened for each in shown)
+    await shown[0].get("/workorders/42", navigate=True)
+    await shown[0].get("/workorders/42", headers={"Sec-Purpose": "prefetch"})
+    assert await kinds_of(portal, link) == ["access"]
 
 
 async def test_a_refused_visitor_is_no_access(portal: Portal) -> None:
