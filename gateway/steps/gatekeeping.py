@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.crypto.tokens import new_random_id
 from gateway.errors import Refusal
-from gateway.languages import Language, negotiate
+from gateway.languages import negotiate
 from gateway.links.model import Link
 from gateway.links.rules import judge_link
 from gateway.links.session import NOTHING_PROVEN
@@ -48,9 +48,7 @@ class Gatekeeping:
             return self._leave(visit)
         fields = await read_fields(request, timeout=self.body_timeout)
         if visit.session is None:
-            await self._pass_gate(
-                visit, gate, fields, negotiate(request.headers.get("Accept-Language"))
-            )
+            await self._pass_gate(visit, gate, fields)
         self.record.enter(visit, gate, Reason.OK)
         return self._opened(visit)
 
@@ -72,9 +70,7 @@ class Gatekeeping:
         if verdict.gate is None and verdict.reason is not Reason.OK:
             raise Refusal(verdict.reason)
 
-    async def _pass_gate(
-        self, visit: Visit, gate: str, fields: Mapping[str, str], language: Language
-    ) -> None:
+    async def _pass_gate(self, visit: Visit, gate: str, fields: Mapping[str, str]) -> None:
         """Try one gate; if that was the last, open the session.
 
         The POST at the last gate, or at the button, is what may spend a use. A gate that the
@@ -85,7 +81,7 @@ class Gatekeeping:
         assert link is not None
         asked = gate == OPEN or _has_gate(link, gate)
         if gate != OPEN and asked:
-            await self._try(visit, link, gate, fields, language)
+            await self._try(visit, link, gate, fields)
         facts = visit.facts(skips_route=True, confirmed=asked)
         verdict = await self.entrance.decide(visit, facts)
         if verdict.reason is not Reason.OK:
@@ -96,9 +92,7 @@ class Gatekeeping:
             raise Refusal(verdict.reason)
         await self.entrance.open_session(visit)
 
-    async def _try(
-        self, visit: Visit, link: Link, gate: str, fields: Mapping[str, str], language: Language
-    ) -> None:
+    async def _try(self, visit: Visit, link: Link, gate: str, fields: Mapping[str, str]) -> None:
         scope, gates = visit.scope, self.gates
         state = visit.gate_state or GateState(
             link.id, link.access_version, new_random_id(), scope.now, NOTHING_PROVEN
@@ -107,8 +101,8 @@ class Gatekeeping:
         if gate == Gate.PASSWORD.value:
             state = await gates.try_password(link, state, subject, fields.get("password", ""))
         elif gate == Gate.EMAIL.value:
-            email = fields.get("email", "")
-            state = await gates.ask_code(link, state, subject, email, language)
+            spoken, email = negotiate(scope.accept_language), fields.get("email", "")
+            state = await gates.ask_code(link, state, subject, email, spoken)
         else:
             state = await gates.redeem(link, state, subject, fields.get("code", ""))
         visit.gate_state = state
