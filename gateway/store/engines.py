@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 CONNECT_TIMEOUT = 3.0
 # Seconds that a migration waits for whoever has the file or a table locked.
 MIGRATION_TIMEOUT = 60.0
+# How often, and how many seconds apart, a new SQLite file is tried to be switched to its WAL.
+WAL_TRIES = 100
+WAL_PAUSE = 0.02
 # The execution option that marks a transaction as one that only reads.
 READING = "portal_reading"
 
@@ -77,13 +82,30 @@ def sqlite_path(url: str) -> Path:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
+    _use_wal(connection)
     cursor = connection.cursor()
-    # Readers and one writer side by side.
-    cursor.execute("PRAGMA journal_mode = WAL")
     # A revocation that was answered has to survive a power cut, and a journal segment is deleted
     # once its rows are committed: NORMAL would let both come back undone.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _use_wal(connection: Any) -> None:
+    """Have readers and one writer side by side.
+
+    A new file is switched over once. Whoever does that at the same time is refused at once, for
+    SQLite does not wait for this lock by itself.
+    """
+    cursor = connection.cursor()
+    for tries_left in reversed(range(WAL_TRIES)):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not tries_left:
+                raise
+            connection.run_async(lambda _: asyncio.sleep(WAL_PAUSE))
     cursor.close()
 
 
