@@ -66,10 +66,12 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
 class GatewayProcess:
     """A gateway on SQLite and the embedded Redis, unless `settings` say otherwise.
 
-    It may be started again after its end: it has the same ports and the same folder.
+    It may be started again after its end: it has the same ports and the same folder. `part` is
+    what it serves.
     """
 
-    def __init__(self, folder: Path, upstream: str, **settings: str) -> None:
+    def __init__(self, folder: Path, upstream: str, part: str = "all", **settings: str) -> None:
+        self.part = part
         self.port, self.admin_port = quiet_port(), quiet_port()
         self.folder = folder
         self.origin = f"http://127.0.0.1:{self.port}"
@@ -106,7 +108,7 @@ class GatewayProcess:
         """Start it, and wait for nothing."""
         with (self.folder / "stderr.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                PROGRAM, "serve",
+                PROGRAM, "serve", "--part", self.part,
                 env=_environment(self.settings) | {"NOTIFY_SOCKET": self._notify},
                 cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip

@@ -24,6 +24,10 @@ from gateway.demo.backend import start_backend
 
 PASSWORD = "open-sesame"
 _VISITORS_PORT, _ADMIN_PORT = 8080, 8081
+# The dispatcher of the sample work orders.
+_OWNER = "nadia.riva@alderquay.example"
+# Seconds: nobody who tries it out waits for a minute.
+_GATHER = 5
 _TOUCHED = {"can_add_comments": True, "can_upload_files": True, "can_approve_reject": True}
 
 
@@ -39,7 +43,9 @@ def samples(now: datetime) -> list[Sample]:
     """One link for each rule. Times are UTC."""
     past = (now - timedelta(minutes=1)).isoformat()
     return [
-        Sample("private, everything permitted", {"workorder": "WO-1042", "permissions": _TOUCHED}),
+        Sample("private, everything permitted; what is written here is told by mail (printed below)", {
+            "workorder": "WO-1042", "permissions": _TOUCHED,
+            "notification_settings": {"notification_recipients": [_OWNER]}}),
         Sample("public, to look at only", {
             "workorder": "WO-1043", "link_type": "public", "permissions": {"can_add_comments": False}}),
         Sample(f"secure, with a password: {PASSWORD}", {
@@ -78,6 +84,7 @@ async def demo(folder: Path) -> AsyncIterator[tuple[str, str, str, list[tuple[st
                 "database_url": f"sqlite:///{folder / 'portal.db'}",
                 "data_dir": folder / "data",
                 "admin_key": key,
+                "notifications": {"gather": _GATHER},
             }
         )
         async with running(settings, printer=_print_mail) as process:

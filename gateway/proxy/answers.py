@@ -17,6 +17,8 @@ from gateway.proxy.framing import without_frame_ancestors
 from gateway.proxy.headers import HOP_BY_HOP, Headers, RawHeaders, connection_names, plain
 
 DOWNLOAD = "download"
+# How a form is answered so that reloading repeats nothing (RFC 9110 sections 15.4.3 and 15.4.4).
+_SEE_ELSEWHERE = frozenset({302, 303})
 
 # What would speak for the whole origin (every link shares it), lead a browser around the gateway,
 # or command a proxy in front of it; and what the gateway says itself.
@@ -97,6 +99,19 @@ def response_headers(raw: RawHeaders, policy: AnswerPolicy, target: str) -> Head
     return kept
 
 
+def says_done(status: int, raw: RawHeaders, policy: AnswerPolicy, target: str) -> bool:
+    """Whether the backend says that it has done what `target` was asked for.
+
+    With 2xx; or as a form is answered, by leading to a page that this link may open. Where a
+    system sends people without a login, a link may not go.
+    """
+    if status not in _SEE_ELSEWHERE:
+        return 200 <= status < 300
+    locations = [value.decode("latin-1") for name, value in raw if plain(name) == "location"]
+    ways = _ways(policy, target)
+    return len(locations) == 1 and ways.content_location(locations[0]) is not None
+
+
 def own_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
     """What stands on every answer, a WebSocket's handshake too, with the gateway's cookies."""
     yield "Referrer-Policy", "same-origin"
@@ -117,7 +132,7 @@ def _is_dropped(name: str) -> bool:
 
 def _rewritten(name: str, value: str, policy: AnswerPolicy, target: str) -> str | None:
     """The value to send, or None to send no such header; for the names in `_REWRITTEN`."""
-    ways = Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
+    ways = _ways(policy, target)
     match name:
         case "setcookie":
             return answer_cookie(value, policy.cookies)
@@ -136,6 +151,10 @@ def _rewritten(name: str, value: str, policy: AnswerPolicy, target: str) -> str 
         case "expires" | "pragma" if not policy.may_be_kept:
             return None
     return value
+
+
+def _ways(policy: AnswerPolicy, target: str) -> Ways:
+    return Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
 
 
 def _framing_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from config.models import LimitSettings
 from gateway.errors import GatewayError
-from gateway.proxy.answers import AnswerPolicy, response_headers
+from gateway.proxy.answers import AnswerPolicy, response_headers, says_done
 from gateway.proxy.body import VisitorBody, VisitorGone, visitor_body
 from gateway.proxy.headers import Headers, Identity, request_headers
 from gateway.proxy.response import BareResponse, reset_connection
@@ -30,10 +30,6 @@ def _no_traffic() -> None:
     """Nobody counts."""
 
 
-def _no_answer(_: int) -> None:
-    """Nobody waits for it."""
-
-
 def _no_end(_: End) -> None:
     """Nobody ends it."""
 
@@ -43,8 +39,9 @@ class Passage:
     """An admitted request, with all that its way to the backend needs.
 
     `target` is the target as it was judged. `on_open` is given what ends the exchange, once,
-    before the backend gets a byte; `on_answer` is given the status of the backend's answer, before
-    the visitor gets a byte of it; `on_traffic` is called for every message of a WebSocket.
+    before the backend gets a byte; `on_done` is called once the backend says that it has done what it
+    was asked, before the visitor gets a byte of the answer; `on_traffic` is called for every message
+    of a WebSocket.
     """
 
     upstream: Upstream
@@ -55,7 +52,7 @@ class Passage:
     limits: LimitSettings
     websocket: bool = False
     on_open: Callable[[End], None] = field(default=_no_end)
-    on_answer: Callable[[int], None] = field(default=_no_answer)
+    on_done: Callable[[], None] | None = None
     on_traffic: Callable[[], None] = field(default=_no_traffic)
 
 
@@ -75,7 +72,8 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
                 passage.method, passage.target, headers_for(request, passage), body
             )
             try:
-                passage.on_answer(answer.status)
+                if passage.on_done is not None and _is_done(answer, passage):
+                    passage.on_done()
                 return await deliver(request, passage, answer, body)
             finally:
                 if body is not None:
@@ -83,6 +81,10 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
                     await answer.end_upload()
     except VisitorGone:
         return nobody_left(request)
+
+
+def _is_done(answer: UpstreamAnswer, passage: Passage) -> bool:
+    return says_done(answer.status, answer.headers, passage.policy, passage.target)
 
 
 def headers_for(request: web.BaseRequest, passage: Passage) -> Headers:

@@ -44,19 +44,14 @@ class Events:
         # for its parts all at once, each with a session that nobody was taken to have looked at.
         self._opened: OrderedDict[str, None] = OrderedDict()
 
-    def on_answer(self, visit: Visit) -> Callable[[int], None] | None:
-        """What to call with the status of the backend's answer; None if nobody wants to know."""
+    def on_done(self, visit: Visit) -> Callable[[], None] | None:
+        """What to call when the backend has done what it was asked; None if nobody wants to know."""
         match = visit.match
         assert match is not None
         kind = _KINDS.get(match.route.action)
         if kind is None or not self._is_wanted(visit, kind):
             return None
-
-        def answered(status: int) -> None:
-            if 200 <= status < 300:
-                self._write(visit, kind)
-
-        return answered
+        return lambda: self._write(visit, kind)
 
     def opened(self, visit: Visit) -> None:
         """A session was opened, or is looked at for the first time; several requests may say so."""

@@ -61,8 +61,7 @@ class ToBackend:
         self._record.enter(visit, match.route.action, Reason.OK)
         watched = _Watched(self._exchanges, self._marks, visit)
         passage = self._passage(visit, watched)
-        if (answered := self._events.on_answer(visit)) is not None:
-            passage.on_answer = answered
+        passage.on_done = self._events.on_done(visit)
         try:
             if passage.websocket:
                 return await relay(request, passage)

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.faults.test_parts_down import limit_files
 from tests.flow.doors import Link, admitted
 from tests.gateway_process import GatewayProcess, ServedPortal, served_portal
 from tests.portal import Visitor
+from tests.redis_server import RedisServer
 from tests.smtp_server import SmtpServer, running_smtp_server
 from tests.webhook_receiver import Receiver, running_receiver
 
@@ -131,6 +133,51 @@ async def test_an_upload_is_one_mail_to_each_recipient_and_one_webhook(
     assert "Traceback" not in gateway.stderr
     assert "a-secret-in-the-path" not in gateway.stderr
     assert receiver.secret not in gateway.stderr
+
+
+@pytest.mark.slow
+async def test_two_workers_and_a_gateway_apart_tell_once(
+    tmp_path: Path,
+    backend: EchoBackend,
+    receiver: Receiver,
+    server: SmtpServer,
+    postgres_url: str,
+    redis_server: RedisServer,
+) -> None:
+    shared = {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_server.url,
+        "SECRET_KEYS": "k" * 32,
+        **told_by_mail(server, 2.0),
+    }
+
+    def part(name: str, kind: str) -> GatewayProcess:
+        folder = tmp_path / name
+        folder.mkdir()
+        return gateway_for(folder, backend, receiver, part=kind, **shared)
+
+    gateway = part("gateway", "gateway")
+    workers = [part("first", "worker"), part("second", "worker")]
+    async with served_portal(gateway, backend) as portal, AsyncExitStack() as stack:
+        for worker in workers:
+            stack.push_async_callback(worker.close)
+        await asyncio.gather(*(each.start() for each in (gateway, *workers)))
+        visits = [await a_link(portal, OWNERS[0]) for _ in range(5)]
+        for target in (FILES, COMMENTS, FILES):
+            answers = await asyncio.gather(*(each.post(target, b"text") for _, each in visits))
+            assert {answer.status for answer in answers} == {200}
+        mails = [await server.next_mail(15) for _ in visits]
+        for _ in range(3 * len(visits)):
+            await receiver.next_webhook()
+        for each in (gateway, *workers):
+            each.terminate()
+        assert [await each.ended() for each in (gateway, *workers)] == [0, 0, 0]
+    assert server.mails == []
+    assert {mail.message["List-Id"].partition(".")[0] for mail in mails} == {
+        f"<{link['_id']}" for link, _ in visits
+    }
+    assert len({each.id for each in receiver.received}) == len(receiver.received) == 15
+    assert not any("Traceback" in each.stderr for each in (gateway, *workers))
 
 
 async def test_kill_9_between_sending_a_mail_and_marking_it_sends_it_once_more_at_most(

@@ -95,7 +95,8 @@ async def kinds_of(portal: Portal, link: Link) -> list[str]:
         pytest.param("200 OK", True, id="200"),
         pytest.param("201 Created", True, id="201"),
         pytest.param("204 No Content", True, id="204"),
-        pytest.param("303 See Other", False, id="303"),
+        pytest.param("302 Found", False, id="302, nowhere"),
+        pytest.param("303 See Other", False, id="303, nowhere"),
         pytest.param("400 Bad Request", False, id="400"),
         pytest.param("409 Conflict", False, id="409"),
         pytest.param("413 Content Too Large", False, id="413"),
@@ -116,6 +117,32 @@ async def test_what_the_backend_has_done_is_told(
         answer = await visitor.post(target, b"text")
         assert answer.status == int(status[:3])
         assert (await kinds_of(portal, link))[before:] == ([kind] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "is_told"),
+    [
+        pytest.param("303 See Other", "/workorders/42#comments", True, id="303 to its page"),
+        pytest.param("302 Found", "/workorders/42", True, id="302 to its page"),
+        pytest.param("303 See Other", "comments", True, id="relative"),
+        pytest.param("303 See Other", "{backend}/workorders/42", True, id="absolute"),
+        pytest.param("302 Found", "/login?next=/workorders/42", False, id="to a login"),
+        pytest.param("303 See Other", "/workorders/43", False, id="to another work order"),
+        pytest.param("303 See Other", "https://sso.example/workorders/42", False, id="elsewhere"),
+        pytest.param("301 Moved Permanently", "/workorders/42", False, id="301"),
+        pytest.param("307 Temporary Redirect", "/workorders/42", False, id="307"),
+        pytest.param("304 Not Modified", "/workorders/42", False, id="304"),
+    ],
+)
+async def test_a_form_that_is_answered_by_its_page_is_done(
+    portal: Portal, status: str, location: str, is_told: bool
+) -> None:
+    link = await watched(portal, notification_settings={**EVERYTHING, "notify_on_access": False})
+    visitor = await admitted(portal, link)
+    where = f"Location: {location.format(backend=portal.backend.origin)}"
+    portal.backend.behave = raw_answer(simple(b"", where, status=status))
+    assert (await visitor.post(COMMENTS, b"text")).status == int(status[:3])
+    assert await kinds_of(portal, link) == (["comment"] if is_told else [])
 
 
 async def test_an_event_says_who_what_and_when(portal: Portal) -> None:
