@@ -235,7 +235,7 @@ class DeliveryStore:
             return (await connection.execute(statement)).scalar_one()
 
     async def delete_dead(self, before: float) -> int:
-        """Delete what was dead or made before then and is dead; how many they were."""
+        """Delete the dead ones whose last round began before then; how many they were."""
         old = delete(webhook_deliveries).where(
             _COLUMNS.state == DeliveryState.DEAD.value,
             _COLUMNS.started_at < to_microseconds(before),

@@ -11,6 +11,9 @@ from sqlalchemy import select
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import new_id
 from gateway.links.model import EventKind
+from gateway.metrics import Metrics
+from gateway.notify.gathering import Gathering
+from gateway.notify.webhook_sender import WebhookSender
 from gateway.store.database import Database
 from gateway.store.deliveries import (
     SEALED_AS,
@@ -22,7 +25,9 @@ from gateway.store.deliveries import (
     NewDelivery,
 )
 from gateway.store.links import LinkStore
+from gateway.store.outbox import OutboxStore
 from gateway.store.schema import webhook_deliveries
+from gateway.worker import DAY, DEAD_KEPT_DAYS, LOOK_EVERY, TELL_EVERY, notification_jobs
 from tests.records import new_record
 
 NOW = 1_780_000_000.0
@@ -180,6 +185,28 @@ async def test_dead_webhooks_are_deleted_when_their_time_has_passed(
     await store.bury(await claim_one(store), 410, None)
     assert await store.delete_dead(NOW) == 0
     assert await store.delete_dead(NOW + 1) == 1
+    assert await store.page(DeliveryQuery()) == ([], 0)
+
+
+@pytest.mark.parametrize(("has_webhooks", "pause"), [(True, TELL_EVERY), (False, LOOK_EVERY)])
+async def test_the_worker_deletes_them_and_looks_as_often_as_it_has_to(
+    store: DeliveryStore, database: Database, sealer: Sealer, has_webhooks: bool, pause: float
+) -> None:
+    links, outbox = LinkStore(database, sealer), OutboxStore(database, sealer)
+    gathering = Gathering(database, links, outbox, store, webhooks=(), compose=None, gather=60.0)
+    sender = WebhookSender(store, {}, Metrics())
+    now = NOW
+    _, sending, ending = notification_jobs(
+        gathering, sender, store, has_webhooks=has_webhooks, now=lambda: now
+    )
+    assert sending.every == pause
+    await add(store, database, a_delivery())
+    await store.bury(await claim_one(store), 410, None)
+    now = NOW + DEAD_KEPT_DAYS * DAY
+    await ending.step()
+    await the_only(store)
+    now += 1
+    await ending.step()
     assert await store.page(DeliveryQuery()) == ([], 0)
 
 
