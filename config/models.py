@@ -7,7 +7,7 @@ Settings
 ├── throttle     ThrottleSettings
 ├── notifications              NotificationSettings
 ├── notification_webhooks.NAME WebhookSettings
-├── cache, drain, database, access_log
+├── cache, drain, database, access_log, logos
 
 Durations are seconds. What depends on two settings is judged at the later of the two, so that
 every fault is found in one pass (a model's own validator runs only if all its fields are good).
@@ -277,6 +277,12 @@ class DatabaseSettings(_Model):
     statement_timeout: Seconds = 5.0
 
 
+class LogoSettings(_Model):
+    """The logos that links name. `allow_private_addresses` lets the worker fetch from this network."""
+
+    allow_private_addresses: bool = False
+
+
 class AccessLogSettings(_Model):
     """What becomes of the access log; `retention_days` 0 keeps it."""
 
@@ -310,6 +316,7 @@ class Settings(_Model):
     drain: DrainSettings = DrainSettings()
     database: DatabaseSettings = DatabaseSettings()
     access_log: AccessLogSettings = AccessLogSettings()
+    logos: LogoSettings = LogoSettings()
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: LogLevel = "info"
 

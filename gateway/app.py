@@ -20,6 +20,8 @@ from admin_api.parts import Parts
 from config.models import Part, Settings, UpstreamSettings
 from config.secret_keys import resolve_secret_keys
 from config.values import parse_trusted_proxies
+from gateway.branding.fetching import LogoFetcher
+from gateway.branding.shelf import LogoShelf
 from gateway.crypto.passwords import PasswordHasher
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.signing import Keyring
@@ -62,6 +64,7 @@ from gateway.store.deliveries import SEALED_AS as DELIVERIES_SEAL
 from gateway.store.deliveries import DeliveryStore
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.logos import LogoStore
 from gateway.store.outbox import SEALED_AS as OUTBOX_SEAL
 from gateway.store.outbox import OutboxStore
 from gateway.store.redis import RedisClient, open_redis
@@ -72,9 +75,11 @@ from gateway.visitor.codes import CODE_LIFE, Codes
 from gateway.visitor.gates import Gates
 from gateway.visitor.session import VisitorCookies
 from gateway.worker import (
+    LEARN_EVERY,
     Job,
     Worker,
     journal_jobs,
+    logo_jobs,
     mail_jobs,
     notification_jobs,
     upkeep_jobs,
@@ -104,6 +109,7 @@ class Stores:
     changes: ChangeFeed
     cache: LinkCache
     links: LinkStore
+    logos: LogoStore
     keys: KeyStore
     uses: UseStore
     access_log: AccessLogStore
@@ -157,6 +163,7 @@ async def running(
             jobs += upkeep_jobs(
                 stores.changes, stores.access_log, retention_days=settings.access_log.retention_days
             )
+            jobs += _logo_jobs(settings, stores)
             jobs += _notification_jobs(settings, stores, mailer, metrics, stack)
         if part in {"all", "admin"}:
             jobs.append(Job("The count of the links", _count_links(stores, metrics), COUNT_PAUSE))
@@ -230,6 +237,7 @@ async def _open_stores(
         changes=changes,
         cache=cache,
         links=LinkStore(database, sealer, on_change=cache.announce),
+        logos=LogoStore(database),
         keys=KeyStore(database),
         uses=UseStore(database),
         access_log=AccessLogStore(database),
@@ -249,6 +257,12 @@ async def _bring_up_to_date(settings: Settings, database: Database) -> None:
     if not settings.is_sqlite:
         raise CannotStart("database_url: the schema is not up to date; run: portal-gateway migrate")
     await database.migrate()
+
+
+def _logo_jobs(settings: Settings, stores: Stores) -> list[Job]:
+    """What fetches the logos that links name."""
+    allow_private = settings.logos.allow_private_addresses
+    return logo_jobs(LogoFetcher(stores.logos, allow_private=allow_private), stores.logos)
 
 
 def _notification_jobs(
@@ -364,6 +378,7 @@ class _Visitors:
         self._keyring = keyring
         self._health = health
         self._passwords = passwords
+        self._logos = LogoShelf(stores.logos)
         self._answer: Handler | None = None
         self.drain: Callable[[], Awaitable[None]] | None = None
 
@@ -392,7 +407,8 @@ class _Visitors:
         self._answer = self._handler(journal, mail, backends, exchanges)
         background.run(stores.cache.run())
         background.run(exchanges.run())
-        return journal_jobs(journal, drain, adoption)
+        learning = Job("The look for logos", self._logos.refresh, LEARN_EVERY)
+        return [*journal_jobs(journal, drain, adoption), learning]
 
     async def listen(self, stack: AsyncExitStack) -> Listener:
         """Let visitors in, once `prepare` has been called."""
@@ -435,7 +451,7 @@ class _Visitors:
         site = PublicSite(settings.scheme, settings.public_host)
         lifetimes: dict[LinkType, Lifetime] = {t: settings.session.lifetime(t) for t in LinkType}
         marks = Marks(stores.redis)
-        pages = Pages()
+        pages = Pages(self._logos.name)
         refusals = Refusals(pages)
         record = Record(journal, metrics, keyring, anonymize=settings.access_log.anonymize_ip)
         events = Events(journal, record, metrics, frozenset(settings.notification_webhooks))
@@ -449,7 +465,7 @@ class _Visitors:
         )
         return Handler(
             intake=Intake(site, parse_trusted_proxies(settings.trusted_proxies), time.time),
-            own_paths=OwnPaths(self._health.is_ready, pages.asset),
+            own_paths=OwnPaths(self._health.is_ready, pages.asset, self._logos.picture),
             cookies={s: VisitorCookies(keyring, lifetimes, s) for s in ("http", "https")},
             resolve=Resolve(site, stores.cache, backends, lifetimes, marks),
             entrance=entrance,

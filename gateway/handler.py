@@ -84,8 +84,10 @@ class Handler:
         if (health := self.own_paths.health(scope)) is not None:
             return _own(visit, health)
         await self.resolve.judge_host(visit)  # rule 1
-        if (asset := self.own_paths.asset(scope)) is not None:
-            return _own(visit, asset)
+        if self.own_paths.is_asset(scope):
+            asset = await self.own_paths.asset(scope)
+            if asset is not None:
+                return _own(visit, asset)
         if scope.portal is None:
             await self.resolve.by_session(visit)  # rule 2
         else:

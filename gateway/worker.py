@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.branding.fetching import LogoFetcher
 from gateway.errors import StoreUnavailable
 from gateway.journal.adoption import Adoption
 from gateway.journal.drain import Drain
@@ -23,6 +24,7 @@ from gateway.notify.webhook_sender import WebhookSender
 from gateway.store.access_log import AccessLogStore
 from gateway.store.changes import ChangeFeed
 from gateway.store.deliveries import DeliveryStore
+from gateway.store.logos import LogoStore
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ ADOPT_EVERY = 10.0
 # longer forgets all that it knew.
 CHANGES_KEPT = 3600.0
 PRUNE_EVERY = 300.0
+# Seconds between two looks for logos to fetch, and for those that have been.
+FETCH_EVERY = 1.0
+LEARN_EVERY = 2.0
 RETAIN_EVERY = 3600.0
 # Log rows in one transaction, and seconds between two: others want to write, too.
 RETAIN_BATCH = 1000
@@ -160,6 +165,16 @@ def notification_jobs(
             lambda: deliveries.delete_dead(now() - DEAD_KEPT_DAYS * DAY),
             RETAIN_EVERY,
         ),
+    ]
+
+
+def logo_jobs(
+    fetcher: LogoFetcher, store: LogoStore, now: Callable[[], float] = time.time
+) -> list[Job]:
+    """What fetches the logos that links name, and forgets those that none names any more."""
+    return [
+        Job("The logos", fetcher.step, FETCH_EVERY),
+        Job("The end of unused logos", lambda: store.forget_unused(now() - DAY), RETAIN_EVERY),
     ]
 
 

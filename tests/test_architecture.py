@@ -28,6 +28,7 @@ FLOORS: list[list[str]] = [
         "gateway.metrics",
         "gateway.crypto",
         "gateway.store",
+        "gateway.branding",
         "gateway.journal",
         "gateway.notify",
         "gateway.proxy",

@@ -18,7 +18,7 @@ from gateway.demo.render import TEMPLATES, load_templates, page
 from gateway.demo.sample import sample_work_orders
 from gateway.demo.uploads import MAX_UPLOAD, Uploads
 
-_STATIC = {"system.css": "text/css", "icon.svg": "image/svg+xml"}
+_STATIC = {"system.css": "text/css", "icon.svg": "image/svg+xml", "logo.png": "image/png"}
 _STATIC_MAX_AGE = 3600  # seconds
 
 STATIC = web.AppKey("static", dict[str, tuple[str, bytes]])
@@ -70,7 +70,7 @@ async def friendly_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def send_static(request: web.Request) -> web.Response:
-    """A style sheet or an icon."""
+    """A style sheet, an icon or the logo."""
     asset = request.app[STATIC].get(request.match_info["name"])
     if asset is None:
         raise web.HTTPNotFound(reason="There is no such file.")

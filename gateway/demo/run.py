@@ -39,7 +39,7 @@ class Sample:
     body: dict[str, Any]
 
 
-def samples(now: datetime) -> list[Sample]:
+def samples(now: datetime, logo_url: str) -> list[Sample]:
     """One link for each rule. Times are UTC."""
     past = (now - timedelta(minutes=1)).isoformat()
     return [
@@ -62,7 +62,9 @@ def samples(now: datetime) -> list[Sample]:
         Sample("switched off", {"workorder": "WO-1042", "is_active": False}),
         Sample("with a brand of its own", {
             "workorder": "WO-1047", "access_restrictions": {"password": PASSWORD},
-            "custom_branding": {"brand_color": "#0B6E4F", "footer_text": "Alder & Quay Facility Services"}}),
+            "custom_branding": {
+                "brand_color": "#0B6E4F", "logo_url": logo_url,
+                "footer_text": "Alder & Quay Facility Services"}}),
     ]  # fmt: skip
 
 
@@ -85,22 +87,24 @@ async def demo(folder: Path) -> AsyncIterator[tuple[str, str, str, list[tuple[st
                 "data_dir": folder / "data",
                 "admin_key": key,
                 "notifications": {"gather": _GATHER},
+                # The logo's server is the sample system, on this machine.
+                "logos": {"allow_private_addresses": True},
             }
         )
         async with running(settings, printer=_print_mail) as process:
             assert process.admin_url is not None
-            links = await _make_links(process.admin_url, key)
+            links = await _make_links(process.admin_url, key, f"{backend_url}/static/logo.png")
             yield settings.public_url, process.admin_url, key, links
     finally:
         await runner.cleanup()
 
 
-async def _make_links(admin_url: str, key: str) -> list[tuple[str, str]]:
+async def _make_links(admin_url: str, key: str, logo_url: str) -> list[tuple[str, str]]:
     """Make the links as an owner would: through the admin API."""
     made = []
     headers = {"Authorization": f"Bearer {key}"}
     async with ClientSession(headers=headers, raise_for_status=True) as client:
-        for sample in samples(datetime.now(UTC)):
+        for sample in samples(datetime.now(UTC), logo_url):
             async with client.post(
                 f"{admin_url}/v1/workorder-portal-link", json=sample.body
             ) as answer:

@@ -31,7 +31,7 @@ from gateway.pages.sentences import (
     wait_sentence,
     words_in,
 )
-from gateway.pages.static import Asset, brand_asset, brand_asset_named, load_assets
+from gateway.pages.static import ASSETS_PATH, Asset, brand_asset, brand_asset_named, load_assets
 from gateway.pages.style import content_security_policy, is_color
 from gateway.pages.symbols import SYMBOL_OF
 
@@ -59,13 +59,13 @@ class Look:
 class Pages:
     """Renders pages; templates, assets and catalogues are read once, when it is made.
 
-    `logo_path` says where a logo is served from, by its URL, if it has been fetched.
+    `logo_name` says under which name a logo is served, by its URL, if it has been fetched.
     """
 
-    def __init__(self, logo_path: Callable[[str], str | None] = lambda url: None) -> None:
+    def __init__(self, logo_name: Callable[[str], str | None] = lambda url: None) -> None:
         self._assets = load_assets()
         self._by_name = {asset.name: asset for asset in self._assets.values()}
-        self._logo_path = logo_path
+        self._logo_name = logo_name
         environment = _environment()
         self._templates = {
             name: environment.get_template(f"{name}.html.j2")
@@ -134,7 +134,8 @@ class Pages:
 
     def _render(self, name: str, look: Look, symbol: str, **values: object) -> str:
         branding = look.link.branding if look.link is not None else _NO_BRANDING
-        color, logo = branding.brand_color, branding.logo_url
+        color, logo_url = branding.brand_color, branding.logo_url
+        logo = self._logo_name(logo_url) if logo_url is not None else None
         sheet = self._assets["portal.css"]
         return self._templates[name].render(
             spoken=look.spoken,
@@ -142,7 +143,7 @@ class Pages:
             style=None if look.host_is_ours else Markup(sheet.body.decode()),  # noqa: S704 - our own file
             brand=brand_asset(color).path if color is not None and is_color(color) else None,
             icon=self._assets["icon.svg"].path,
-            logo=self._logo_path(logo) if logo is not None else None,
+            logo=None if logo is None else ASSETS_PATH + logo,
             symbol=symbol,
             footer=branding.footer_text,
             **values,
@@ -178,4 +179,4 @@ def _ngettext(context: TemplateContext, singular: str, plural: str, number: int)
     return spoken.ngettext(singular, plural, number)
 
 
-__all__ = ["Asset", "Look", "Pages", "error_sentence"]
+__all__ = ["ASSETS_PATH", "Asset", "Look", "Pages", "error_sentence"]

@@ -1,17 +1,19 @@
-"""What the gateway serves of its own, to anybody: up or down, and the style of its pages."""
+"""What the gateway serves of its own, to anybody: up or down, and what its pages refer to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from gateway.pages import Asset
+from gateway.pages import ASSETS_PATH, Asset
 from gateway.refusals import OwnResponse, json_response, own_response
 from gateway.request.scope import Scope
+from gateway.store.logos import Picture
 
 _HEALTH = "/-/health/"
-_ASSETS = "/-/assets/"
 # An asset's name holds a hash of its content, so it never changes.
 _FOR_A_YEAR = "private, max-age=31536000, immutable"
+# A logo's bytes are somebody else's: opened by itself it may do nothing, whatever it is.
+_SANDBOX = "default-src 'none'; sandbox"
 
 
 class OwnPaths:
@@ -22,10 +24,14 @@ class OwnPaths:
     """
 
     def __init__(
-        self, is_ready: Callable[[], bool], find_asset: Callable[[str], Asset | None]
+        self,
+        is_ready: Callable[[], bool],
+        find_asset: Callable[[str], Asset | None],
+        find_logo: Callable[[str], Awaitable[Picture | None]],
     ) -> None:
         self._is_ready = is_ready
         self._find_asset = find_asset
+        self._find_logo = find_logo
 
     def health(self, scope: Scope) -> OwnResponse | None:
         """The answer to a health check, for any `Host`."""
@@ -40,13 +46,19 @@ class OwnPaths:
                 return json_response(503, {"status": "down"}, (("Retry-After", "1"),))
         return None
 
-    def asset(self, scope: Scope) -> OwnResponse | None:
-        """A file of the gateway's own pages."""
-        if not scope.target.path.startswith(_ASSETS) or scope.method not in {"GET", "HEAD"}:
+    def is_asset(self, scope: Scope) -> bool:
+        """Whether this may be a request for something that the gateway's own pages refer to."""
+        return scope.target.path.startswith(ASSETS_PATH) and scope.method in {"GET", "HEAD"}
+
+    async def asset(self, scope: Scope) -> OwnResponse | None:
+        """What is served under this name; None if nothing is. Raises StoreUnavailable."""
+        name = scope.target.path.removeprefix(ASSETS_PATH)
+        if (file := self._find_asset(name)) is not None:
+            response = own_response(200, file.body, file.content_type)
+        elif (logo := await self._find_logo(name)) is not None:
+            response = own_response(200, logo.body, logo.content_type)
+            response.headers["Content-Security-Policy"] = _SANDBOX
+        else:
             return None
-        found = self._find_asset(scope.target.path.removeprefix(_ASSETS))
-        if found is None:
-            return None
-        response = own_response(200, found.body, found.content_type)
         response.headers["Cache-Control"] = _FOR_A_YEAR
         return response

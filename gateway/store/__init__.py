@@ -12,6 +12,7 @@ keys        the admin API's keys
 access_log  the access log and what is counted from it
 events      what somebody wants to be told of, until it is told
 deliveries  webhooks that have not arrived yet
+logos       the logos that links name, once they have been fetched
 redis       the connection to Redis, real or embedded
 cache       links in memory and in Redis, and how soon a change is known
 throttle    how often something may be tried

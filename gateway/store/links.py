@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import hash_token
 from gateway.links.model import Link, LinkRecord, Status, ends_older_sessions
-from gateway.store import listing, resealing
+from gateway.store import listing, logos, resealing
 from gateway.store.changes import Change, take_number, write_change
 from gateway.store.database import Database
 from gateway.store.domains import DomainTaken, check_domain, is_domain
@@ -59,6 +59,7 @@ class LinkStore:
             await connection.execute(insert(links).values(row))
             await connection.execute(insert(link_usage).values(link_id=record.link.id))
             await _write_namespaces(connection, record.link)
+            await self._want_logo(connection, record.link)
             change = _change(seq, None, record.link)
             await write_change(connection, change, self._now())
             stored = await self._read(connection, record.link.id)
@@ -88,6 +89,7 @@ class LinkStore:
                 return None
             after = self._edited(before, edit)
             await self._write(connection, before, after)
+            await self._want_logo(connection, after.link)
             if after.link.access_version != before.link.access_version:
                 await forget_codes(connection, id)
             change = _change(seq, before.link, after.link)
@@ -224,6 +226,10 @@ class LinkStore:
             await _write_namespaces(connection, new)
         if has_new_token:
             await _forget_uses(connection, new.id)
+
+    async def _want_logo(self, connection: AsyncConnection, link: Link) -> None:
+        if link.branding.logo_url is not None:
+            await logos.want(connection, link.branding.logo_url, self._now())
 
     def _check(self, record: LinkRecord) -> None:
         check_storable(record)

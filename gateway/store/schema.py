@@ -24,6 +24,8 @@ notification_events  what somebody wants to be told of and has not been yet; `is
                    webhooks are entered (gateway.store.events). No foreign key, as above
 webhook_deliveries  one row a webhook that has not arrived (gateway.store.deliveries); `sealed` is
                    ciphertext, and `state` says whether it is still tried
+logos              one row a logo's URL that a link has named (gateway.store.logos): `body` is its
+                   bytes once they have been fetched. Links name it by the URL, in `branding`
 
 Locks are taken in this order, everywhere: change_counter, links, link_usage, the rest; several
 rows of one table by ascending link id. `link_visitors` has no foreign key because checking one
@@ -271,4 +273,23 @@ webhook_deliveries = Table(
     Index(None, "created_at", "id"),
     Index(None, "webhook"),
     Index(None, "link_id"),
+)
+
+logos = Table(
+    "logos",
+    metadata,
+    Column("url_hash", LargeBinary(32), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("wanted_at", BigInteger, nullable=False),
+    Column("next_try_at", BigInteger, nullable=False),
+    Column("kept_at", BigInteger),
+    Column("content_type", String(32)),
+    Column("content_hash", String(64)),
+    Column("body", LargeBinary),
+    Column("problem", Text),
+    Index(None, "state", "next_try_at"),
+    Index(None, "kept_at"),
+    Index(None, "content_hash"),
 )

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from playwright.async_api import Response
 
 from tests.browser.postings import post_form
@@ -20,9 +22,19 @@ from tests.flow.doors import PASSWORD, gate, path, restricted
 from tests.portal import Portal, free_port, running_portal
 
 FOOTER = "Alder & Quay Facility Services\nQuestions: 0800 1042"
-BRANDED = {"custom_branding": {"brand_color": "#c2410c", "footer_text": FOOTER}}
 # More than a gate's form may have.
 TOO_MUCH = 17 * 1024
+
+
+LOGO = (files("gateway.demo") / "assets" / "logo.png").read_bytes()
+LOGO_PORT = free_port()
+BRANDED = {
+    "custom_branding": {
+        "brand_color": "#c2410c",
+        "footer_text": FOOTER,
+        "logo_url": f"http://127.0.0.1:{LOGO_PORT}/logo.png",
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +49,17 @@ class Site:
 @asynccontextmanager
 async def running_site(folder: Path) -> AsyncIterator[Site]:
     """Both gateways, each with a database of its own."""
-    async with await asyncio.start_server(_never_answer, "127.0.0.1", 0) as slow:
+    async with (
+        await asyncio.start_server(_never_answer, "127.0.0.1", 0) as slow,
+        _running_logo_server(),
+    ):
         port = slow.sockets[0].getsockname()[1]
         async with (
             running_portal(
                 _made(folder / "one"),
                 limits={"upstream_read_timeout": 0.2},
                 throttle={"failures_per_address": 3},
+                logos={"allow_private_addresses": True},
                 upstreams={
                     "down": {"url": f"http://127.0.0.1:{free_port()}"},
                     "slow": {"url": f"http://127.0.0.1:{port}"},
@@ -51,12 +67,35 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
             ) as portal,
             running_portal(_made(folder / "two"), prints_mails=False) as without_mail,
         ):
+            await _wait_for_logo(portal)
             yield Site(portal, without_mail)
 
 
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+@asynccontextmanager
+async def _running_logo_server() -> AsyncIterator[None]:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=LOGO, content_type="image/png")
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", LOGO_PORT).start()
+    yield
+    await runner.cleanup()
+
+
+async def _wait_for_logo(portal: Portal) -> None:
+    """Return once branded pages have their logo: the worker fetches it in its own time."""
+    link = await portal.link(**restricted(password=PASSWORD), **BRANDED)
+    async with asyncio.timeout(10):
+        while (
+            b"/-/assets/logo-" not in (await portal.visitor().get(path(link), navigate=True)).body
+        ):
+            await asyncio.sleep(0.05)
 
 
 async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -20,6 +20,7 @@ from gateway.store.database import Database
 from tests.echo_backend import Conversation, EchoBackend, echo, simple
 from tests.flow.doors import PASSWORD, admitted, ask_code, gate, path, restricted, until
 from tests.gateway_process import GatewayProcess, quiet_port, run_program, served_portal
+from tests.logo_site import locked_with_logo, running_logo_site, shown, shown_soon
 from tests.portal import LINKS, Answer, Portal, Visitor, running_portal
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
@@ -180,6 +181,32 @@ async def test_without_postgresql_what_is_known_goes_on(
         await eventually(portal.visitor(), "GET", path(unseen))
         assert [e["action"] for e in await portal.log(link)] == ["open", "view", "open"]
         assert (await portal.call("GET", LINKS))[0] == 200
+
+
+async def test_without_postgresql_pages_keep_the_logo_that_they_have(
+    tmp_path: Path, own_postgres_server: PostgresServer, own_redis_server: RedisServer
+) -> None:
+    url = await _migrated(own_postgres_server)
+    async with (
+        running_logo_site() as site,
+        running_portal(
+            tmp_path,
+            database_url=url,
+            redis_url=own_redis_server.url,
+            logos={"allow_private_addresses": True},
+        ) as portal,
+    ):
+        link = await locked_with_logo(portal, f"{site.origin}/logo.png")
+        address = await shown_soon(portal, link)
+        held = await portal.visitor().get(address)
+        own_postgres_server.stop()
+        assert await shown(portal, link) == address
+        assert (await portal.visitor().get(address)).body == held.body
+        # What memory does not hold is refused, and nobody keeps that for a year.
+        missing = await portal.visitor().get(f"/-/assets/logo-{'0' * 64}")
+        assert_unavailable(missing)
+        assert missing.headers["Cache-Control"] == "private, no-store"
+        own_postgres_server.start()
 
 
 # ---- Redis
