@@ -52,6 +52,11 @@ messages: $(VENV)/.test ## bring the translations' catalogues up to date with th
 bench: system $(VENV)/.test ## the figures of docs/performance.md (takes some minutes)
 	$(BIN)/python -m tests.bench
 
+.PHONY: mutants
+mutants: $(VENV)/.test ## mutations of rules, gates and throttles that no test notices (some minutes)
+	nice $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-systems tests/artefacts build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-systems mutants tests/artefacts build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

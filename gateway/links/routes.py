@@ -46,7 +46,6 @@ class _Slot:
     kind: _Kind
     before: str
     after: str = ""
-    name: str = ""
 
     def capture(self, value: str) -> str | None:
         """What the placeholder stands for in `value`; for a literal the value; None: no fit."""
@@ -74,7 +73,7 @@ def _parse_slot(text: str, where: str) -> _Slot:
     if any(c in before + after for c in "{}*"):
         raise ValueError(f"{where}: {text!r} has a stray brace or star")
     kind = _Kind.WORKORDER if placeholders[0] == WORKORDER else _Kind.NAME
-    return _Slot(kind, before, after, placeholders[0])
+    return _Slot(kind, before, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class _Query:
 def _same_parameter(sent: str, named: str) -> bool:
     """Whether some backend reads the parameter `sent` as `named` (`ID`, `id[]`, `id.0`, ` id`)."""
     plain = sent.strip().casefold()
-    base = re.split(r"[\[.\x00]", plain, maxsplit=1)[0]
+    base = re.split(r"[\[.\x00]", plain)[0]
     return plain == named.casefold() or base == named.casefold()
 
 

@@ -78,8 +78,8 @@ class Intake:
             accept_language=headers.get("Accept-Language", ""),
             is_navigation=is_navigation(headers.get("Sec-Fetch-Mode"), headers.get("Accept")),
             is_bot=bot,
-            # What changes something is somebody's doing, whatever its headers say: a visitor must
-            # not be able to hide a comment from its owner by calling it a prefetch.
+            # What changes something is somebody's doing: a visitor must not be able to keep a
+            # comment from being told of by calling it a prefetch.
             is_unseen=bot or (safe and _is_unseen(request, user_agent, scheme, host)),
             is_upgrade=upgrade,
             opted_out=headers.get("Sec-GPC") == "1",

@@ -47,7 +47,7 @@ for i, key in ipairs(KEYS) do
   local over = redis.call('ZCARD', key) - tonumber(ARGV[3 + i])
   if over >= 0 then
     local first = redis.call('ZRANGE', key, over, over, 'WITHSCORES')
-    wait = math.max(wait, first[2] and tonumber(first[2]) + length - now or length)
+    wait = math.max(wait, tonumber(first[2]) + length - now)
   end
 end
 if wait > 0 then return tostring(wait) end
@@ -251,7 +251,7 @@ class Marks:
 
 
 def _taken(wait: float) -> Taken:
-    return Taken(wait <= 0, max(1, math.ceil(wait)) if wait > 0 else 0)
+    return Taken(False, math.ceil(wait)) if wait > 0 else Taken(True)
 
 
 def _failures(link_id: str) -> str:

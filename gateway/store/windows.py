@@ -70,7 +70,7 @@ class MemoryWindows:
         over = len(entries) - window.limit
         if over < 0:
             return 0.0
-        return entries[over][0] + self._length - now if entries[over:] else self._length
+        return entries[over][0] + self._length - now
 
     def _current(self, key: str, now: float) -> list[tuple[float, str]]:
         return [e for e in self._windows.get(key, ()) if e[0] > now - self._length]

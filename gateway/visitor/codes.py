@@ -27,7 +27,6 @@ _CODE = re.compile(r"[0-9]{6}")
 
 # KEYS: the code of a browser on a link. ARGV: the HMAC, when it dies, its life in milliseconds.
 ISSUE = Script("""
-redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'mac', ARGV[1], 'dies', ARGV[2], 'wrong', 0)
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """)

@@ -56,6 +56,13 @@ async def test_a_code_is_six_digits_and_right_once(codes: Codes) -> None:
     assert not await codes.redeem(LINK, 1, "browser", EMAIL, code)
 
 
+async def test_codes_come_from_all_numbers_of_six_digits(codes: Codes) -> None:
+    drawn = {int(await codes.issue(LINK, 1, "browser", EMAIL)) for _ in range(50)}
+    # By chance alone one of these fails once in 10^15 runs.
+    assert max(drawn) > 500_000 > min(drawn)
+    assert len(drawn) > 40
+
+
 async def test_of_fifty_right_codes_at_once_one_succeeds(codes: Codes) -> None:
     code = await codes.issue(LINK, 1, "browser", EMAIL)
     tries = [codes.redeem(LINK, 1, "browser", EMAIL, code) for _ in range(50)]

@@ -57,6 +57,35 @@ async def test_an_address_has_so_many_failures_and_then_waits(
     assert await throttle.take_failure("password", LINK, "192.0.2.1") == Taken(False, 70)
 
 
+async def test_a_part_of_a_second_is_told_as_a_second(throttle: Throttle, clock: Clock) -> None:
+    await fail(throttle, 3, "192.0.2.1")
+    clock.forward(99.5)
+    assert await throttle.take_failure("password", LINK, "192.0.2.1") == Taken(False, 1)
+    clock.forward(0.5)
+    assert await throttle.take_failure("password", LINK, "192.0.2.1") == Taken(True, 0)
+
+
+async def test_a_limit_that_was_lowered_holds_for_what_is_counted_already(
+    redis: RedisClient, clock: Clock
+) -> None:
+    """Of three tries two have to leave before the next one of at most two."""
+    throttle = Throttle(redis, SETTINGS, clock)
+    for _ in range(3):
+        assert await fail(throttle, 1, "192.0.2.1") == [True]
+        clock.forward(10)
+    lowered = Throttle(redis, SETTINGS.model_copy(update={"failures_per_address": 2}), clock)
+    lowered._memory = throttle._memory
+    assert await lowered.take_failure("password", LINK, "192.0.2.1") == Taken(False, 80)
+    clock.forward(80)
+    assert await lowered.take_failure("password", LINK, "192.0.2.1") == Taken(True)
+
+
+async def test_a_success_without_a_try_changes_nothing(throttle: Throttle) -> None:
+    """Another process may have taken it, and the memory of this one know nothing."""
+    await throttle.give_back("password", LINK, "192.0.2.1")
+    assert await fail(throttle, 4, "192.0.2.1") == [True, True, True, False]
+
+
 async def test_the_window_slides(throttle: Throttle, clock: Clock) -> None:
     await fail(throttle, 1, "192.0.2.1")
     clock.forward(60)

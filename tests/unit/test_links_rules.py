@@ -79,6 +79,13 @@ ALL = frozenset(Permission)
             link(require_email_verification=True), facts(session=None, code_asked=True), Reason.CODE_REQUIRED, id="code asked for",
         ),
         pytest.param(
+            link(require_email_verification=True), facts(session=None, proven=Proven(email="a@b.example")), Reason.OK, id="email shown",
+        ),
+        pytest.param(
+            link(require_email_verification=True, password_protected=True),
+            facts(session=None, proven=Proven(True, "a@b.example"), code_asked=True), Reason.OK, id="both shown",
+        ),
+        pytest.param(
             link(require_email_verification=True), facts(session=None, proven=Proven(password=True)),
             Reason.EMAIL_REQUIRED, id="a password proves no email",
         ),
@@ -177,6 +184,9 @@ def test_uses_are_counted_only_where_the_verdict_hangs_on_them(
         pytest.param({"opened_at": NOW - 3600.0}, False, id="the end of its life"),
         pytest.param({"seen_at": NOW - 599.9}, True, id="just in time"),
         pytest.param({"seen_at": NOW - 600.0}, False, id="idle for too long"),
+        pytest.param({"opened_at": NOW}, True, id="opened in this moment"),
+        pytest.param({"opened_at": NOW + 60}, True, id="opened by a clock that is ahead"),
+        pytest.param({"seen_at": NOW + 60}, True, id="seen by a clock that is ahead"),
         pytest.param({"opened_at": NOW + 61}, False, id="opened in the future"),
         pytest.param({"seen_at": NOW + 61}, False, id="seen in the future"),
         pytest.param({"seen_at": NOW + 59}, True, id="another clock, a little ahead"),
@@ -194,6 +204,7 @@ def test_a_session_is_current(changes: dict[str, Any], current: bool) -> None:
         pytest.param("a@b.example", ("@b.example",), True, id="the domain"),
         pytest.param("a@sub.b.example", ("@b.example",), False, id="a subdomain is another"),
         pytest.param("a@evilb.example", ("@b.example",), False, id="an ending is no domain"),
+        pytest.param('"@evil"@b.example', ("@b.example",), True, id="the domain stands last"),
         pytest.param(
             '"@b.example"@evil.example', ("@b.example",), False, id="a domain in the local part"
         ),
