@@ -17,7 +17,7 @@ from gateway.cli import app, key_app
 from gateway.links.verdict import Reason
 from gateway.metrics import Metrics
 from gateway.refusals import STATUS
-from gateway.steps.intake import MAX_USER_AGENT
+from gateway.request.reader import MAX_USER_AGENT
 from gateway.store.schema import metadata
 from gateway.store.snapshots import SNAPSHOT_LIFE
 from gateway.visitor.codes import CODE_LIFE

@@ -18,8 +18,7 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 # curl, Java, python-requests: a program that somebody runs is not for that reason a robot.
 _LIBRARY = "http-library"
-# A browser without a screen, or one that an assistant leads: nobody looks, but it needs a session
-# to do what it was sent for.
+# A browser without a screen, or one that an assistant leads: somebody sent it, as with a library.
 _DRIVEN = "browser-automation"
 
 # In the list, but people's own: pages that an app shows, editors and desktops with a browser
@@ -74,16 +73,9 @@ def _tags(entry: Mapping[str, Any]) -> set[str]:
 
 
 _LISTED = _patterns(e for e in CRAWLER_USER_AGENTS_DATA if not _tags(e) & {_LIBRARY, _DRIVEN})
-_BROWSERS = _patterns(e for e in CRAWLER_USER_AGENTS_DATA if _DRIVEN in _tags(e))
 
 
 @lru_cache(maxsize=4096)
 def is_bot(user_agent: str) -> bool:
     """Whether this is a known crawler, a link previewer, or a mail scanner that says so."""
     return bool(_OURS.search(user_agent)) or any(each.search(user_agent) for each in _LISTED)
-
-
-@lru_cache(maxsize=4096)
-def is_driven(user_agent: str) -> bool:
-    """Whether this is a browser that says that no person sits before it."""
-    return any(each.search(user_agent) for each in _BROWSERS)

@@ -58,7 +58,7 @@ def client_address(
     Refusal (`bad_request`) if there is no address at all: a unix peer that named none.
     """
     address = peer
-    if trusted.trusts(peer) and forwarded_for:
+    if forwarded_for and trusted.trusts(peer):
         for entry in reversed(",".join(forwarded_for).split(",")):
             try:
                 address = _parse_forwarded(entry.strip(" \t"))

@@ -24,7 +24,9 @@ _DOUBLE_ESCAPE = re.compile(r"%25[0-9A-Fa-f]{2}")
 # Encoded NUL and other controls, dot, slash, backslash, DEL.
 _FORBIDDEN_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|2[eEfF]|5[cC]|7[fF])")
 # What needs no further look: no escape, no parameter, no dot segment, nothing odd. Most paths.
-_PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+/?|/")
+_PLAIN = r"(?:/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+/?|/"
+_PLAIN_PATH = re.compile(_PLAIN)
+_PLAIN_TARGET = re.compile(rf"({_PLAIN})(?:\?([!\"$-~]*))?")
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)")
 
 
@@ -65,14 +67,17 @@ def parse_target(raw: str, host: str) -> Target:
     `host` is the raw `Host` field, to which the authority of an absolute form has to be equal.
     Raises Refusal (`bad_request`) for everything that is not one unambiguous path.
     """
+    if plain := _PLAIN_TARGET.fullmatch(raw):
+        path, query = plain.groups()
+        return Target(path, query, tuple(path[1:].split("/")))
     if not _TARGET_BYTES.fullmatch(raw):
         raise _bad("The address has a character that has to be percent-encoded.")
     if not raw.startswith("/"):
         raw = _origin_form(raw, host)
     if "#" in raw:
         raise _bad("The address has a fragment ('#').")
-    path, mark, query = raw.partition("?")
-    return Target(path, query if mark else None, parse_path(path))
+    path, mark, rest = raw.partition("?")
+    return Target(path, rest if mark else None, parse_path(path))
 
 
 def _origin_form(raw: str, host: str) -> str:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from aiohttp import web
 
 from gateway.errors import Refusal
 from gateway.links.verdict import Reason
 from gateway.listener import peer_address
-from gateway.request.agent import (
-    claims_fetch_metadata,
-    is_navigation,
-    is_prefetch,
-    is_trustworthy,
-)
-from gateway.request.bots import is_bot, is_driven
+from gateway.request.agent import is_navigation, is_trustworthy
 from gateway.request.client_ip import TrustedProxies, client_address
 from gateway.request.host import normal_host, parse_host
 from gateway.request.origin import SAFE_METHODS, origin_holds
 from gateway.request.path import PortalPath, Target, parse_target, portal_path
+from gateway.request.reader import Reader, reader_of
 from gateway.request.scope import Scope
-from gateway.request.token import holds_whole_token, redact
+from gateway.request.token import holds_whole_token
 
-MAX_USER_AGENT = 512
+_PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz", "X-Purpose")
 _FETCH_METADATA = ("Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-Dest")
+_NO_PURPOSES = (None,) * len(_PURPOSES)
+# Longer than any host name (RFC 1035 section 2.3.4) with a port: not worth remembering.
+_MAX_HOST = 262
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +41,88 @@ class PublicSite:
         return self.scheme if host == self.host else "https"
 
 
-@dataclass(frozen=True, slots=True)
+class Place(NamedTuple):
+    """Where a request went: the scheme that visitors use there, and the host, normalised."""
+
+    scheme: str
+    host: str
+    is_trustworthy: bool
+
+
 class Intake:
     """Reads requests of one listener."""
 
-    site: PublicSite
-    trusted: TrustedProxies
-    now: Callable[[], float]
+    def __init__(self, site: PublicSite, trusted: TrustedProxies, now: Callable[[], float]) -> None:
+        self._site = site
+        self._trusted = trusted
+        self._now = now
+        self._known_place = lru_cache(maxsize=1024)(self._place_of)
 
     def read(self, request: web.BaseRequest) -> Scope:
         """Everything that the request says. Raises Refusal (`bad_request`)."""
-        headers = request.headers
+        headers, method, raw_target = request.headers, request.method, request.raw_path
         raw_host = parse_host(headers.getall("Host", ()))
-        target = parse_target(request.raw_path, raw_host)
+        target = parse_target(raw_target, raw_host)
         portal = portal_path(target)
-        _refuse_strayed_token(target, portal)
-        host = self._own_host(raw_host)
-        scheme = self.site.scheme_of(host)
-        user_agent = redact(headers.get("User-Agent", ""))[:MAX_USER_AGENT]
-        bot = is_bot(user_agent)
-        upgrade = _is_websocket(request)
-        safe = request.method in SAFE_METHODS and not upgrade
+        if "wpl" in raw_target or "%" in raw_target:
+            _refuse_strayed_token(target, portal)
+        place = self._place(raw_host)
+        upgrade = "Upgrade" in headers and _is_websocket(request)
+        safe = method in SAFE_METHODS and not upgrade
+        reader = _reader(request, place)
         return Scope(
             # A name and no secret: no system call for each.
             request_id=f"{random.getrandbits(64):016x}",
-            now=self.now(),
-            method=request.method,
+            now=self._now(),
+            method=method,
             target=target,
             portal=portal,
-            scheme=scheme,
-            host=host,
+            scheme=place.scheme,
+            host=place.host,
             address=client_address(
-                peer_address(request), headers.getall("X-Forwarded-For", ()), self.trusted
+                peer_address(request), headers.getall("X-Forwarded-For", ()), self._trusted
             ),
-            user_agent=user_agent,
+            user_agent=reader.user_agent,
             accept_language=headers.get("Accept-Language", ""),
             is_navigation=is_navigation(headers.get("Sec-Fetch-Mode"), headers.get("Accept")),
-            is_bot=bot,
+            is_bot=reader.is_bot,
             # What changes something is somebody's doing: a visitor must not be able to keep a
             # comment from being told of by calling it a prefetch.
-            is_unseen=bot or (safe and _is_unseen(request, user_agent, scheme, host)),
+            is_unseen=reader.is_unseen if safe else reader.is_bot,
             is_upgrade=upgrade,
             opted_out=headers.get("Sec-GPC") == "1",
             origin_holds=safe
             or origin_holds(
-                _whole(request, "Origin"), _whole(request, "Sec-Fetch-Site"), f"{scheme}://{host}"
+                _whole(request, "Origin"),
+                _whole(request, "Sec-Fetch-Site"),
+                f"{place.scheme}://{place.host}",
             ),
         )
 
-    def _own_host(self, raw_host: str) -> str:
-        """`Host` without the default port of the scheme that this host is reached by."""
-        host = normal_host(raw_host, self.site.scheme)
-        return host if host == self.site.host else normal_host(raw_host, "https")
+    def _place(self, raw_host: str) -> Place:
+        """Where a request with this `Host` went; the same few are asked for all the time."""
+        return (self._known_place if len(raw_host) <= _MAX_HOST else self._place_of)(raw_host)
+
+    def _place_of(self, raw_host: str) -> Place:
+        # Without the default port of the scheme that the host is reached by.
+        host = normal_host(raw_host, self._site.scheme)
+        if host != self._site.host:
+            host = normal_host(raw_host, "https")
+        scheme = self._site.scheme_of(host)
+        return Place(scheme, host, is_trustworthy(scheme, host))
+
+
+def _reader(request: web.BaseRequest, place: Place) -> Reader:
+    headers = request.headers
+    # Every browser says its languages, so for nearly all requests this is the only question.
+    hides = "Accept-Language" not in headers and not any(n in headers for n in _FETCH_METADATA)
+    asks_ahead = any(name in headers for name in _PURPOSES)
+    return reader_of(
+        headers.get("User-Agent", ""),
+        tuple(map(headers.get, _PURPOSES)) if asks_ahead else _NO_PURPOSES,
+        hides=hides,
+        is_trustworthy=place.is_trustworthy,
+    )
 
 
 def _refuse_strayed_token(target: Target, portal: PortalPath | None) -> None:
@@ -117,36 +147,10 @@ def _whole(request: web.BaseRequest, name: str) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _is_unseen(request: web.BaseRequest, user_agent: str, scheme: str, host: str) -> bool:
-    """Whether nobody is taken to look at the answer, though it is no known bot's."""
-    get = request.headers.get
-    return (
-        is_prefetch(get("Sec-Purpose"), get("Purpose"), get("X-Moz"), get("X-Purpose"))
-        or is_driven(user_agent)
-        or _is_disguised(request, user_agent, scheme, host)
-    )
-
-
-def _is_disguised(request: web.BaseRequest, user_agent: str, scheme: str, host: str) -> bool:
-    """Whether a browser's name stands on a request that no such browser sends.
-
-    So do mail scanners ask that are not to be known as such. It is no more than a suspicion,
-    and decides nothing that a person who is wrongly suspected would notice.
-    """
-    headers = request.headers
-    return (
-        # Every browser sends it, so for nearly all requests this is the only question.
-        "Accept-Language" not in headers
-        and not any(name in headers for name in _FETCH_METADATA)
-        and claims_fetch_metadata(user_agent)
-        and is_trustworthy(scheme, host)
-    )
-
-
 def _is_websocket(request: web.BaseRequest) -> bool:
     """A WebSocket handshake (RFC 6455 section 4.1); any other upgrade is ignored."""
     headers = request.headers
-    if "Upgrade" not in headers or request.method != "GET":
+    if request.method != "GET":
         return False
     connection = ",".join(headers.getall("Connection", ())).lower()
     return headers["Upgrade"].strip().lower() == "websocket" and "upgrade" in {

@@ -87,7 +87,6 @@ async def test_a_page_that_is_looked_at_is_one_view(portal: Portal) -> None:
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
 )
-HEADLESS = CHROME.replace("Chrome", "HeadlessChrome")
 SPEAKS = {"Accept-Language": "en"}
 
 
@@ -101,9 +100,6 @@ SPEAKS = {"Accept-Language": "en"}
         pytest.param("GET", {"X-Moz": "prefetch"}, "view", True, id="Firefox's prefetch"),
         pytest.param("GET", {"X-Purpose": "preview"}, "view", True, id="Safari's preview"),
         pytest.param("GET", {"User-Agent": CHROME}, "view", True, id="a browser's name alone"),
-        pytest.param(
-            "GET", {"User-Agent": HEADLESS} | SPEAKS, "view", True, id="a browser without a screen"
-        ),
         pytest.param("GET", {"User-Agent": "Googlebot/2.1"}, "view", True, id="a bot"),
         pytest.param("GET", {"User-Agent": "WhatsApp/2.24"}, "view", True, id="a previewer"),
         pytest.param("POST", {}, "comment", False, id="a comment"),

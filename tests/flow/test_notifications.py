@@ -317,10 +317,6 @@ async def test_a_session_is_told_when_it_opens_and_not_before(
         pytest.param({"User-Agent": "Googlebot/2.1"}, id="a bot"),
         pytest.param({"User-Agent": "WhatsApp/2.24"}, id="a previewer"),
         pytest.param({"Sec-Purpose": "prefetch"}, id="a prefetch"),
-        pytest.param(
-            {"User-Agent": "Mozilla/5.0 (X11) HeadlessChrome/130.0.0.0 Safari/537.36"},
-            id="a browser without a screen",
-        ),
     ],
 )
 async def test_whom_nobody_is_told_of(portal: Portal, headers: dict[str, str]) -> None:

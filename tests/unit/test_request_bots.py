@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from gateway.request.bots import is_bot, is_driven
+from gateway.request.bots import is_bot
 
 # Crawlers, previewers of chats and mails, mail scanners that name themselves, monitors.
 BOTS = """\
@@ -242,13 +242,8 @@ def test_a_library_and_a_missing_name_are_no_bot(user_agent: str) -> None:
         pytest.param("Mozilla/5.0 (Unknown; Linux) AppleWebKit/538.1 PhantomJS/2.1.1 Safari/538.1", id="old"),
     ],
 )  # fmt: skip
-def test_a_browser_that_a_program_leads_is_no_bot_but_nobody_looks(user_agent: str) -> None:
-    assert (is_bot(user_agent), is_driven(user_agent)) == (False, True)
-
-
-@pytest.mark.parametrize("user_agent", ["", *PEOPLE.splitlines(), *LIBRARIES.splitlines()])
-def test_nobody_leads_a_persons_browser(user_agent: str) -> None:
-    assert not is_driven(user_agent)
+def test_a_browser_that_a_program_leads_is_no_bot(user_agent: str) -> None:
+    assert not is_bot(user_agent)
 
 
 def test_the_lists_own_examples_are_bots_unless_they_are_libraries() -> None:
