@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import product
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import Refusal
@@ -194,10 +195,14 @@ class Route:
         strict = self.query is not None and not self.query.others
         return tuple(s.weight for s in self.slots), not self.has_rest, query, strict
 
+    def has_length(self, segments: int) -> bool:
+        """Whether a path of so many segments can fit; `**` is at least one."""
+        return segments > len(self.slots) if self.has_rest else segments == len(self.slots)
+
     def match(self, segments: Sequence[str], query: str | None) -> Match | None:
         """What the request's path and query are to this row, or None if they do not fit."""
         slots = self.slots
-        if len(segments) <= len(slots) if self.has_rest else len(segments) != len(slots):
+        if not self.has_length(len(segments)):
             return None
         workorders: list[str] = []
         for slot, segment in zip(slots, segments, strict=False):
@@ -259,14 +264,18 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(sorted(routes, key=lambda r: r.weight, reverse=True))
-        self._by_method: dict[str, list[Route]] = {}
+        self._longest = max((len(route.slots) for route in self.routes), default=0) + 1
+        # By method and number of segments: what cannot fit need not be tried.
+        self._candidates: dict[tuple[str, int], list[Route]] = {}
         for route in self.routes:
-            for method in route.methods:
-                self._by_method.setdefault(method, []).append(route)
+            for method, length in product(route.methods, range(self._longest + 1)):
+                if route.has_length(length):
+                    self._candidates.setdefault((method, length), []).append(route)
 
     def match(self, method: str, segments: Sequence[str], query: str | None) -> Match | None:
         """The first row, most specific first, that fits the request."""
-        for route in self._by_method.get(method, ()):
+        length = min(len(segments), self._longest)
+        for route in self._candidates.get((method, length), ()):
             match = route.match(segments, query)
             if match is not None:
                 return match

@@ -24,16 +24,22 @@ class Exchange:
 
     link: Link
     facts: Facts
-    ends_at: float
     end: Callable[[], None]
     is_websocket: bool = False
+
+    @property
+    def ends_at(self) -> float:
+        """When time alone ends it: asked twice a second of what is open, not of every request."""
+        ends = [float("inf") if self.link.expires_at is None else self.link.expires_at]
+        if self.facts.session is not None:
+            ends.append(self.facts.session.ends_at(self.facts.lifetime))
+        return min(ends)
 
     def saw_traffic(self, now: float) -> None:
         """Traffic on a WebSocket is use of the session."""
         if self.facts.session is not None:
             session = replace(self.facts.session, seen_at=now)
             self.facts = replace(self.facts, session=session)
-            self.ends_at = _end_of(self.link, self.facts)
 
 
 class Exchanges:
@@ -54,7 +60,7 @@ class Exchanges:
         self, link: Link, facts: Facts, end: Callable[[], None], *, is_websocket: bool = False
     ) -> Exchange:
         """Keep an exchange that was admitted on `facts`, until `finish`."""
-        exchange = Exchange(link, facts, _end_of(link, facts), end, is_websocket)
+        exchange = Exchange(link, facts, end, is_websocket)
         self._by_link.setdefault(link.id, set()).add(exchange)
         return exchange
 
@@ -88,7 +94,6 @@ class Exchanges:
                 self._end(exchange)
             else:
                 exchange.link = link
-                exchange.ends_at = _end_of(link, exchange.facts)
 
     async def run(self) -> None:
         """Look for exchanges whose time is over, until cancelled."""
@@ -110,11 +115,3 @@ class Exchanges:
 
 def _still_holds(link: Link, exchange: Exchange, now: float) -> bool:
     return decide(link, replace(exchange.facts, now=now)).reason.value == "ok"
-
-
-def _end_of(link: Link, facts: Facts) -> float:
-    """When time alone ends what was admitted on `facts`."""
-    ends = [float("inf") if link.expires_at is None else link.expires_at]
-    if facts.session is not None:
-        ends.append(facts.session.ends_at(facts.lifetime))
-    return min(ends)
