@@ -11,10 +11,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Dialect,
     Row,
     Select,
     Table,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway.errors import GatewayError
 from gateway.store.database import Database
@@ -94,7 +97,11 @@ class AccessLogStore:
             await _move(connection, journal_id, before, after)
             entries = [line for line in lines if isinstance(line, Entry)]
             if entries:
-                await connection.execute(insert(access_log), [_row(entry) for entry in entries])
+                # The driver's own executemany: SQLAlchemy's takes each row apart and together
+                # again, which was a fortieth of what a request costs.
+                await connection.exec_driver_sql(
+                    _insert_of(connection.dialect), [_row(entry) for entry in entries]
+                )
                 await _count(connection, _tally(entries))
             events = [_event_row(line) for line in lines if isinstance(line, Event)]
             if events:
@@ -297,19 +304,35 @@ def visitor_key(visitor: str) -> str:
     return visitor
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    return {
-        "link_id": _storable(entry.link_id),
-        "at": to_microseconds(entry.at),
-        "address": _storable(entry.address),
-        "user_agent": _storable(entry.user_agent),
-        "action": _storable(entry.action),
-        "reason": _storable(entry.reason),
-        "visitor": _storable(entry.visitor),
-        "email": None if entry.email is None else _storable(entry.email),
-        "bot": entry.bot,
-        "request_id": _storable(entry.request_id),
-    }
+_COLUMNS = (
+    "link_id", "at", "address", "user_agent", "action", "reason", "visitor", "email", "bot",
+    "request_id",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _insert_of(dialect: Dialect) -> str:
+    """The statement for one row, in the driver's own words; its parameters are `_COLUMNS`."""
+    statement = insert(access_log).compile(dialect=dialect, column_keys=_COLUMNS)
+    assert isinstance(statement, SQLCompiler)
+    assert statement.positiontup == list(_COLUMNS)
+    return str(statement)
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    """The values of `_COLUMNS`."""
+    return (
+        _storable(entry.link_id),
+        to_microseconds(entry.at),
+        _storable(entry.address),
+        _storable(entry.user_agent),
+        _storable(entry.action),
+        _storable(entry.reason),
+        _storable(entry.visitor),
+        None if entry.email is None else _storable(entry.email),
+        entry.bot,
+        _storable(entry.request_id),
+    )
 
 
 def _event_row(event: Event) -> dict[str, Any]:
@@ -325,6 +348,8 @@ def _event_row(event: Event) -> dict[str, Any]:
 
 def _storable(text: str) -> str:
     """`text` with U+FFFD for what cannot be stored: one odd header must not hold up the rest."""
+    if text.isascii() and "\0" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
 
 
