@@ -422,7 +422,9 @@ class _Visitors:
     def _open_journal(self) -> JournalWriter:
         root = self._settings.data_dir / "journal"
         try:
-            return JournalWriter(root, counted=self._metrics.journal_entries_total.inc)
+            return JournalWriter(
+                root, counted=self._metrics.tally(self._metrics.journal_entries_total).inc
+            )
         except OSError as error:
             raise CannotStart(f"data_dir: {root}: {error.strerror}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import (
@@ -12,8 +13,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 # A second series for each counter, which says when it began: nothing here is asked that.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -30,11 +33,65 @@ def program_version() -> str:
         return "0"
 
 
+class Tally:
+    """A counter of the hot path: the event loop's alone, so that it needs no lock.
+
+    What was counted goes into `child` when the metrics are collected. Six of these in each
+    request, and the library's own cost six locks.
+    """
+
+    __slots__ = ("_child", "_counted")
+
+    def __init__(self, child: Counter | Gauge) -> None:
+        self._child = child
+        self._counted = 0
+
+    def inc(self) -> None:
+        """One more."""
+        self._counted += 1
+
+    def dec(self) -> None:
+        """One less, of a gauge."""
+        self._counted -= 1
+
+    def pass_on(self) -> None:
+        """Move what was counted into the library's metric."""
+        counted, self._counted = self._counted, 0
+        if counted:
+            self._child.inc(counted)
+
+
+class _Tallies(Collector):
+    """Stands first in the registry, so that what it passes on is collected after it."""
+
+    def __init__(self) -> None:
+        self._tallies: list[Tally] = []
+
+    def of(self, child: Counter | Gauge) -> Tally:
+        tally = Tally(child)
+        self._tallies.append(tally)
+        return tally
+
+    def collect(self) -> Iterable[Metric]:
+        for tally in self._tallies:
+            tally.pass_on()
+        return ()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
 class Metrics:
-    """The metrics of one process, in a registry of their own."""
+    """The metrics of one process, in a registry of their own.
+
+    `tally` binds a counter, or a gauge that is counted up and down, for the hot path.
+    """
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        tallies = _Tallies()
+        registry.register(tallies)
+        self.tally = tallies.of
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.requests_total = Counter(
@@ -50,8 +107,8 @@ class Metrics:
             buckets=_DURATIONS,
             registry=registry,
         )
-        self.requests_in_flight = Gauge(
-            "portal_requests_in_flight", "Requests that are being served.", registry=registry
+        self.requests_in_flight = self.tally(
+            Gauge("portal_requests_in_flight", "Requests that are being served.", registry=registry)
         )
         self.upstream_duration_seconds = Histogram(
             "portal_upstream_duration_seconds",

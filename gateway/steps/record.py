@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_network
 
-from prometheus_client import Counter
-
 from gateway.crypto.signing import Keyring
 from gateway.journal.writer import JournalWriter
 from gateway.links.model import IPAddress
 from gateway.links.verdict import Reason, Verdict
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Tally
 from gateway.request.scope import Scope
 from gateway.steps.visit import Visit
 from gateway.store.entry import Entry
@@ -30,7 +28,7 @@ class Record:
         self._address = lru_cache(maxsize=8192)(_anonymous if anonymize else str)
         self._keyring = keyring
         self._metrics = metrics
-        self._requests = lru_cache(maxsize=512)(self._counter)
+        self._requests = lru_cache(maxsize=None)(self._counter)
         self._durations = lru_cache(maxsize=64)(metrics.request_duration_seconds.labels)
         self._hash = lru_cache(maxsize=8192)(self._visitor_hash)
 
@@ -80,9 +78,10 @@ class Record:
         self._requests(visit.reason, visit.action).inc()
         self._durations(visit.action).observe(seconds)
 
-    def _counter(self, reason: Reason, action: str) -> Counter:
+    def _counter(self, reason: Reason, action: str) -> Tally:
         decision = Verdict(reason).decision
-        return self._metrics.requests_total.labels(decision.value, reason.value, action)
+        requests = self._metrics.requests_total
+        return self._metrics.tally(requests.labels(decision.value, reason.value, action))
 
     def visitor(self, visit: Visit) -> str:
         """Who this is: the verified email, or the browser's random id, or what it looks like."""

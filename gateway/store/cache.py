@@ -103,7 +103,7 @@ class LinkCache:
         self._loads: dict[Hashable, asyncio.Task[Any]] = {}
         self._writes: set[asyncio.Task[None]] = set()
         self._count = {
-            source: metrics.link_lookups_total.labels(source=source).inc
+            source: metrics.tally(metrics.link_lookups_total.labels(source=source)).inc
             for source in ("memory", "redis", "database", "absent")
         }
         self._lag = metrics.invalidation_lag_seconds.observe
