@@ -238,7 +238,7 @@ def _identity(case: Case) -> Identity:
         link_id=link.id if case.is_stored else "[link]",
         workorder=link.workorder,
         link_type=link.link_type,
-        permissions=[permission.value for permission in link.permissions],
+        permissions=tuple(permission.value for permission in link.permissions),
         visitor="[visitor]",
         email="[email]" if link.require_email_verification else None,
         request_id="[request id]",

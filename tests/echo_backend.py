@@ -168,6 +168,11 @@ class EchoBackend:
     def last(self) -> Recorded:
         return self.requests[-1]
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that neither side has closed."""
+        return len(self._writers)
+
     async def arrived(self, count: int = 1) -> Recorded:
         """Wait until `count` requests have arrived."""
         async with asyncio.timeout(5):

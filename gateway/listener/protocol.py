@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
-from aiohttp.http import HttpRequestParser, StreamWriter
+from aiohttp.http import HttpRequestParser
 from aiohttp.web_protocol import _ErrInfo
 
 from gateway.errors import Refusal
@@ -149,7 +149,7 @@ class VisitorProtocol(ServingProtocol):
     def force_close(self) -> None:
         """Close now; an answer that is half sent must not look whole."""
         if self._current_request is not None:
-            self._reset_if_half_sent(self._current_request)
+            self.reset_if_half_sent(self._current_request)
         self._bound_close()
         super().force_close()
         self._tell_handler()
@@ -159,11 +159,6 @@ class VisitorProtocol(ServingProtocol):
         request = self._current_request
         if request is not None and (on_leaving := request.get(ON_LEAVING)) is not None:
             on_leaving()
-
-    def _reset_if_half_sent(self, request: web.BaseRequest) -> None:
-        writer = cast(StreamWriter, request.writer)
-        if writer.output_size and not writer._eof and self._payload_parser is None:
-            reset_connection(request)
 
     async def start(self) -> None:
         """Serve the connection's requests, and see that it ends."""
@@ -264,13 +259,6 @@ class VisitorProtocol(ServingProtocol):
         """Whether the reader of the running body has enough for now."""
         return self._reading_paused
 
-    async def _answer(self, request: web.BaseRequest, answer: Answer) -> bool:
-        try:
-            return await super()._answer(request, answer)
-        except asyncio.CancelledError:
-            self._reset_if_half_sent(request)
-            raise
-
     async def finish_response(
         self,
         request: web.BaseRequest,
@@ -282,7 +270,10 @@ class VisitorProtocol(ServingProtocol):
         if not isinstance(resp, web.StreamResponse):
             log.error("A request could not be served: the handler returned no response.")  # type: ignore[unreachable]
             resp = fault_response()
-        resp, reset = await super().finish_response(request, resp, start_time)
+        if self._upgraded:  # and declined: aiohttp reads on in what it took for another protocol
+            resp, reset = await super().finish_response(request, resp, start_time)
+        else:
+            reset = await _is_lost(request, resp)
         if reset:
             return resp, True
         if self._must_end_after(request):
@@ -358,3 +349,13 @@ class VisitorProtocol(ServingProtocol):
             return  # the visitor's fault, and answered
         if isinstance(error, BaseException):
             log.error("A request could not be served:\n%s", without_texts(error))
+
+
+async def _is_lost(request: web.BaseRequest, response: web.StreamResponse) -> bool:
+    """Send what is left of the answer; whether there is nobody any more to take it."""
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return True
+    return False

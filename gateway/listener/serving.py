@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, _ErrInfo
+
+from gateway.proxy.response import reset_connection
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -59,6 +62,7 @@ class ServingProtocol(web.RequestHandler):
         except ConnectionError:
             return False
         except asyncio.CancelledError:
+            self.reset_if_half_sent(request)
             self.force_close()
             raise
         except Exception as error:
@@ -98,7 +102,13 @@ class ServingProtocol(web.RequestHandler):
         """Have the request answered, and send the answer; False if the connection was lost."""
         self._request_in_progress = True
         try:
-            response = await self._response_to(request, answer)
+            self._current_request = request
+            try:
+                response = await answer(request)
+            except Exception as error:
+                response = self.handle_error(request, 500, error)
+            finally:
+                self._current_request = None
             response, is_reset = await self.finish_response(request, response, None)
         finally:
             self._request_in_progress = False
@@ -108,14 +118,11 @@ class ServingProtocol(web.RequestHandler):
         self._keepalive = bool(response.keep_alive)
         return not is_reset
 
-    async def _response_to(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        self._current_request = request
-        try:
-            return await answer(request)
-        except Exception as error:
-            return self.handle_error(request, 500, error)
-        finally:
-            self._current_request = None
+    def reset_if_half_sent(self, request: web.BaseRequest) -> None:
+        """Cut the connection if the answer has begun and not ended: it must not look whole."""
+        writer = cast(StreamWriter, request.writer)
+        if writer.output_size and not writer._eof and self._payload_parser is None:
+            reset_connection(request)
 
     async def _skip_body(self, payload: StreamReader) -> None:
         """Read what is left of the body, for a while.

@@ -19,9 +19,11 @@ _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: " + _TEXT + rb")?\r\n"
     rb"(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*\r\n"
 )
-_LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
-_CODING = re.compile(rb"\r\nTransfer-Encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+# In a head in lower case.
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)")
+_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
+_WITHOUT_BODY = frozenset({204, 304})
 BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 
@@ -29,17 +31,21 @@ class BadAnswer(Exception):
     """The backend's answer is not HTTP/1.1; the text says what is wrong with it."""
 
 
-def check_head(head: bytes) -> int:
-    """The status of a complete head, the empty line included. Raises BadAnswer."""
+def check_head(head: bytes) -> tuple[int, bool]:
+    """The status of a complete head, the empty line included, and whether a length declares its
+    body. Raises BadAnswer.
+    """
     match = _HEAD.fullmatch(head)
     if match is None:
         raise BadAnswer("the head of the answer is malformed")
-    lengths = _LENGTH.findall(head)
-    codings = _CODING.findall(head)
+    lower = head.lower()
+    lengths = _LENGTH.findall(lower)
+    codings = _CODING.findall(lower) if b"transfer-encoding" in lower else []
     if len(lengths) > 1 or (lengths and codings):
         raise BadAnswer("the answer has two lengths")
     if lengths and not _DIGITS.fullmatch(lengths[0]):
         raise BadAnswer("the answer's length is no number")
-    if codings and (match[1] == b"0" or [c.lower() for c in codings] != [b"chunked"]):
+    if codings and (match[1] == b"0" or codings != [b"chunked"]):
         raise BadAnswer("the answer's transfer coding is unknown")
-    return int(match[2])
+    status = int(match[2])
+    return status, bool(lengths) and status not in _WITHOUT_BODY

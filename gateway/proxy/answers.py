@@ -5,9 +5,11 @@ Values are text with one character for each byte, as in `gateway.proxy.headers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.links.model import LinkType
 from gateway.proxy.caching import NO_STORE, made_private
@@ -53,6 +55,7 @@ _REWRITTEN = frozenset(
         "xcontenttypeoptions",
     }
 )
+_ON_EVERY_ANSWER = (("Referrer-Policy", "same-origin"), ("X-Robots-Tag", "noindex, nofollow"))
 # What `Connection` cannot take from an answer: without these it would be another answer.
 _KEPT_FROM_CONNECTION = frozenset({"contentlength", "contentsecuritypolicy", "contenttype"})
 
@@ -87,14 +90,16 @@ def response_headers(raw: RawHeaders, policy: AnswerPolicy, target: str) -> Head
     unwanted = connection_names(raw) - _KEPT_FROM_CONNECTION
     kept: Headers = []
     for raw_name, raw_value in raw:
-        name = plain(raw_name)
-        if name not in unwanted and not _is_dropped(name):
-            text = raw_value.decode("latin-1")
-            value = _rewritten(name, text, policy, target) if name in _REWRITTEN else text
-            if value is not None:
-                kept.append((raw_name.decode("latin-1"), value))
+        name, text, fate = _known(raw_name)
+        if fate is _Fate.DROP or name in unwanted:
+            continue
+        value: str | None = raw_value.decode("latin-1")
+        if fate is _Fate.REWRITE:
+            value = _rewritten(name, raw_value.decode("latin-1"), policy, target)
+        if value is not None:
+            kept.append((text, value))
     kept += own_headers(policy)
-    kept += _framing_headers(policy)
+    kept += _framing_headers(policy.link_type, policy.action)
     kept.append(("Cache-Control", _cache_control(raw, policy)))
     return kept
 
@@ -112,22 +117,41 @@ def says_done(status: int, raw: RawHeaders, policy: AnswerPolicy, target: str) -
     return len(locations) == 1 and ways.content_location(locations[0]) is not None
 
 
-def own_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
+def own_headers(policy: AnswerPolicy) -> Headers:
     """What stands on every answer, a WebSocket's handshake too, with the gateway's cookies."""
-    yield "Referrer-Policy", "same-origin"
-    yield "X-Robots-Tag", "noindex, nofollow"
-    for cookie in policy.set_cookies:
-        yield "Set-Cookie", cookie
+    cookies = [("Set-Cookie", cookie) for cookie in policy.set_cookies]
+    return [*_ON_EVERY_ANSWER, *cookies]
+
+
+class _Fate(Enum):
+    """What becomes of a header that the backend sent."""
+
+    KEEP = 1
+    DROP = 2
+    REWRITE = 3
+
+
+class _Known(NamedTuple):
+    """A name as it arrives, and all that follows from it; the same few arrive all the time."""
+
+    plain: str
+    text: str
+    fate: _Fate
 
 
 @lru_cache(maxsize=4096)
-def _is_dropped(name: str) -> bool:
-    return (
+def _known(raw_name: bytes) -> _Known:
+    name = plain(raw_name)
+    if (
         name in _DROPPED
         or name.startswith(_DROPPED_PREFIXES)
         or name.endswith(_DROPPED_SUFFIXES)
         or name == "cachecontrol"
-    )
+    ):
+        fate = _Fate.DROP
+    else:
+        fate = _Fate.REWRITE if name in _REWRITTEN else _Fate.KEEP
+    return _Known(name, raw_name.decode("latin-1"), fate)
 
 
 def _rewritten(name: str, value: str, policy: AnswerPolicy, target: str) -> str | None:
@@ -157,15 +181,18 @@ def _ways(policy: AnswerPolicy, target: str) -> Ways:
     return Ways(policy.own_origin, policy.upstream_origin, target, policy.landing, policy.opens)
 
 
-def _framing_headers(policy: AnswerPolicy) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def _framing_headers(link_type: LinkType, action: str) -> Headers:
     """Policies of our own; browsers enforce each policy of an answer beside the others."""
-    if policy.link_type is not LinkType.PUBLIC:
-        yield "Content-Security-Policy", "frame-ancestors 'self'"
-        yield "X-Frame-Options", "SAMEORIGIN"
-    if policy.action == DOWNLOAD:
+    headers: Headers = []
+    if link_type is not LinkType.PUBLIC:
+        headers.append(("Content-Security-Policy", "frame-ancestors 'self'"))
+        headers.append(("X-Frame-Options", "SAMEORIGIN"))
+    if action == DOWNLOAD:
         # An uploaded page must not act in the origin that holds every link's session.
-        yield "Content-Security-Policy", "sandbox"
-        yield "X-Content-Type-Options", "nosniff"
+        headers.append(("Content-Security-Policy", "sandbox"))
+        headers.append(("X-Content-Type-Options", "nosniff"))
+    return headers
 
 
 def _cache_control(raw: RawHeaders, policy: AnswerPolicy) -> str:

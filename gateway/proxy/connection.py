@@ -14,6 +14,7 @@ from aiohttp.http import RawResponseMessage, StreamWriter
 from aiohttp.streams import StreamReader
 
 from gateway.proxy.answer_head import BARE_LINE_FEED, MAX_HEAD, BadAnswer, check_head
+from gateway.proxy.kept import KeptConnections
 
 READ_BUFFER = 65536
 MAX_FIELDS = 1024
@@ -43,6 +44,10 @@ class BackendProtocol(ResponseHandler):
         self._head = bytearray()
         self._head_bytes = 0
         self._upgrading = False
+        # Making a parser is costly. One that has read an answer of a declared length reads the
+        # next one, too; after chunks it would take a trailer for the next answer's header.
+        self._may_go_on = False
+        self._parser_goes_on = False
         self._silent_until = _NEVER
 
     @property
@@ -52,6 +57,13 @@ class BackendProtocol(ResponseHandler):
 
     def expect_answer(self, *, method: str, upgrading: bool, read_timeout: float) -> None:
         """One answer may come; `read_timeout` is in seconds without a byte."""
+        self._stage = _Stage.HEAD
+        self._head_bytes = 0
+        self._upgrading = upgrading
+        may_follow = method != "HEAD" and not upgrading
+        if may_follow and self._parser_goes_on:
+            return
+        self._may_go_on, self._parser_goes_on = may_follow, False
         self.set_response_params(
             skip_payload=method == "HEAD",
             read_until_eof=not upgrading,
@@ -62,9 +74,6 @@ class BackendProtocol(ResponseHandler):
             max_field_size=MAX_HEAD,
             max_headers=MAX_FIELDS,
         )
-        self._stage = _Stage.HEAD
-        self._head_bytes = 0
-        self._upgrading = upgrading
 
     def expect_nothing(self) -> None:
         """The answer was read to its end."""
@@ -89,6 +98,11 @@ class BackendProtocol(ResponseHandler):
             self._on_read_timeout()
         elif self._silent_until != _NEVER:
             self._read_timeout_handle = self._loop.call_later(left, self._end_silence)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, if reading was paused; aiohttp would run its parser over nothing each time."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def fail(self, error: Exception) -> None:
         """End the connection; whoever waits for the answer gets `error`."""
@@ -133,11 +147,12 @@ class BackendProtocol(ResponseHandler):
             if self._head_bytes - len(rest) > MAX_HEAD:
                 raise BadAnswer("the head of the answer is too large")
             self._head = bytearray(rest)
-            status = check_head(head)
+            status, is_sized = check_head(head)
             if status == _SWITCHING_PROTOCOLS and not self._upgrading:
                 raise BadAnswer("the backend switched protocols unasked")
             if status >= 200 or status == _SWITCHING_PROTOCOLS:
                 self._stage = _Stage.BODY
+                self._parser_goes_on = self._may_go_on and is_sized
                 self._head.clear()
                 super().data_received(head + rest)
 
@@ -158,10 +173,13 @@ class BackendProtocol(ResponseHandler):
 class BackendConnection:
     """A connection taken from the pool, for one request. Give it back, or abort it."""
 
-    __slots__ = ("_connection", "_loop", "protocol")
+    __slots__ = ("_connection", "_kept", "_loop", "protocol")
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: Connection, kept: KeptConnections, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._kept = kept
         self._loop = loop
         self.protocol = cast(BackendProtocol, connection.protocol)
 
@@ -188,17 +206,25 @@ class BackendConnection:
         """The answer's head and its body, which is still arriving."""
         return await self.protocol.read()
 
+    # From the first of these on the connection is somebody else's: what comes later does nothing.
+
     def release(self) -> None:
         """Let the next request have the connection, if it can be used again."""
-        self.protocol.expect_nothing()
-        self._connection.release()
+        if (connection := self._let_go()) is not None:
+            self.protocol.expect_nothing()
+            self._kept.keep(connection)
 
     def close(self) -> None:
         """End the connection once what was written has left."""
-        self._connection.close()
+        if (connection := self._let_go()) is not None:
+            connection.close()
 
     def abort(self) -> None:
-        """End the connection at once. May be called again, and after `release`."""
-        if self._connection.protocol is not None:
+        """End the connection at once."""
+        if (connection := self._let_go()) is not None:
             self.protocol.abort()
-            self._connection.close()
+            connection.close()
+
+    def _let_go(self) -> Connection | None:
+        connection, self._connection = self._connection, None
+        return connection

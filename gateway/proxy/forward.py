@@ -67,7 +67,7 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
     watch = Watch(request)
     passage.on_open(watch.end)
     try:
-        async with watch:
+        with watch:
             answer = await passage.upstream.send(
                 passage.method, passage.target, headers_for(request, passage), body
             )

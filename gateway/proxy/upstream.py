@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from time import perf_counter
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from aiohttp import (
     UnixConnector,
 )
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
@@ -40,10 +41,8 @@ from gateway.proxy.answer_head import BadAnswer
 from gateway.proxy.backend_socket import BackendSocket, Handshake
 from gateway.proxy.connection import BackendConnection, BackendProtocol
 from gateway.proxy.headers import Headers, RawHeaders, UpstreamHeaders
+from gateway.proxy.kept import KeptConnections
 
-# Seconds. Common servers end an idle connection after 2 (gunicorn) or 5 (Node, uvicorn); one that
-# dies under a request costs the visitor an error, since nothing is ever sent twice.
-KEPT_FOR = 1.8
 # From here on an answer says that the backend does not want the rest of the body.
 _STOPS_UPLOAD = 300
 
@@ -136,10 +135,14 @@ class AiohttpUpstream:
         self.metrics = metrics
         self._loop = loop = asyncio.get_running_loop()
         self._counting = _Counting(metrics)
-        self._responses = lru_cache(maxsize=8)(metrics.upstream_responses_total.labels)
+        self._responses = {
+            number: metrics.tally(metrics.upstream_responses_total.labels(f"{number}xx"))
+            for number in range(1, 6)
+        }
         self._read_timeout = limits.upstream_read_timeout
         connect = limits.upstream_connect_timeout
         self._timeout = ClientTimeout(total=None, connect=connect, sock_connect=connect)
+        self._kept = KeptConnections(loop)
         self._connector = _connector(settings)
         # aiohttp's pool makes its connections with this, and has no other place for our gate.
         self._connector._factory = partial(BackendProtocol, loop)  # type: ignore[assignment]
@@ -198,11 +201,18 @@ class AiohttpUpstream:
 
     async def close(self) -> None:
         """See `Upstream`."""
+        self._kept.close()
         await self._connector.close()
 
     async def _connect(self) -> BackendConnection:
+        connection = self._kept.take()
+        if connection is None:
+            connection = await self._make_connection()
+        return BackendConnection(connection, self._kept, self._loop)
+
+    async def _make_connection(self) -> Connection:
         try:
-            connection = await self._connector.connect(self._place, [], self._timeout)
+            return await self._connector.connect(self._place, [], self._timeout)
         except TimeoutError:
             raise UpstreamTimeout("connect_timeout") from None
         except ClientConnectorDNSError as error:
@@ -211,7 +221,6 @@ class AiohttpUpstream:
             raise UpstreamUnavailable("tls", type(error).__name__) from error
         except (ClientConnectorError, ClientError, OSError) as error:
             raise UpstreamUnavailable("connect", type(error).__name__) from error
-        return BackendConnection(connection, self._loop)
 
     def _begin(
         self, connection: BackendConnection, head: bytes, body: RequestBody | None
@@ -246,7 +255,7 @@ class AiohttpUpstream:
 
     def _count(self, status: int, started: float) -> None:
         self.metrics.upstream_duration_seconds.observe(perf_counter() - started)
-        self._responses(f"{status // 100}xx").inc()
+        self._responses[status // 100].inc()
 
 
 class _Place(ClientRequest):
@@ -322,8 +331,12 @@ class _Answer:
         return b"" if self._payload.exception() is not None else self._payload.read_nowait()
 
     async def read(self) -> bytes:
-        with _translated:
-            chunk = await self._payload.readany()
+        payload = self._payload
+        if payload.at_eof() and payload.exception() is None:
+            chunk = b""
+        else:
+            with _translated:
+                chunk = await payload.readany()
         if not chunk:
             self.release()
         return chunk
@@ -355,8 +368,8 @@ def upstream_headers(settings: UpstreamSettings) -> UpstreamHeaders:
 
 def _connector(settings: UpstreamSettings) -> BaseConnector:
     if settings.socket_path:
-        return UnixConnector(settings.socket_path, limit=0, keepalive_timeout=KEPT_FOR)
-    return TCPConnector(limit=0, keepalive_timeout=KEPT_FOR)
+        return UnixConnector(settings.socket_path, limit=0)
+    return TCPConnector(limit=0)
 
 
 def _tls(settings: UpstreamSettings) -> ssl.SSLContext | None:

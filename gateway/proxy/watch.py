@@ -17,7 +17,7 @@ ON_LEAVING: web.RequestKey[Callable[[], None]] = web.RequestKey("on_leaving")
 
 
 class Watch:
-    """Around whatever waits for the backend or the visitor: `async with Watch(request)`.
+    """Around whatever waits for the backend or the visitor: `with Watch(request)`.
 
     Raises VisitorGone out of the block when the visitor's connection is over, whether the visitor
     closed it or `end` did.
@@ -29,7 +29,7 @@ class Watch:
         self._cancelling = 0
         self._has_left = False
 
-    async def __aenter__(self) -> Watch:
+    def __enter__(self) -> Watch:
         # The connection's own task (gateway.listener.serving); asking asyncio for the running one
         # is a system call on Python 3.11.
         self._task = task = self._request.task
@@ -40,7 +40,7 @@ class Watch:
             self._leave()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,

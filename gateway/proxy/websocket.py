@@ -155,7 +155,7 @@ async def relay(request: web.BaseRequest, passage: Passage) -> web.StreamRespons
     ending = _Ending(Watch(request))
     passage.on_open(ending.end)
     try:
-        async with ending.watch:
+        with ending.watch:
             backend = await passage.upstream.open_websocket(
                 passage.target, headers_for(request, passage), offered
             )

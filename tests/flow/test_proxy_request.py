@@ -342,3 +342,55 @@ async def test_a_connection_that_the_backend_closed_is_not_used(
         assert (await harness.get("/")).status == 200
         await backend.last.over.wait()
     assert [request.connection for request in backend.requests] == [1, 2, 3]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Late: 1\r\n\r\n"
+FIRST_ANSWERS = [
+    pytest.param("GET", simple(b"ab"), id="a length"),
+    pytest.param("GET", simple(b""), id="no body"),
+    pytest.param("GET", CHUNKED, id="chunks and a trailer"),
+    pytest.param("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", id="HEAD"),
+    pytest.param("GET", b"HTTP/1.1 204 No Content\r\n\r\n", id="204"),
+    pytest.param("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", id="304"),
+    pytest.param("GET", b"HTTP/1.1 103 Early Hints\r\n\r\n" + simple(b"ab"), id="103"),
+]
+
+
+@pytest.mark.parametrize(("method", "first"), FIRST_ANSWERS)
+@pytest.mark.parametrize(("next_method", "second"), FIRST_ANSWERS)
+async def test_an_answer_says_nothing_of_the_one_before(
+    harness: Harness,
+    backend: EchoBackend,
+    method: str,
+    first: bytes,
+    next_method: str,
+    second: bytes,
+) -> None:
+    """Three in a row on one connection, whose parser may have read the one before."""
+    for verb, raw in ((method, first), (next_method, second)):
+        backend.behave = answer(raw)
+        status = int(raw.rpartition(b"HTTP/1.1 ")[2][:3])
+        assert (await harness.get("/", method=verb)).status == status
+    backend.behave = answer(simple(b"third", "X-Third: 3"))
+    third = await harness.get("/")
+    assert (third.status, third.body, third.one("X-Third")) == (200, b"third", "3")
+    assert third.one("X-Late") is None
+    assert {request.connection for request in backend.requests} == {1}
+
+
+async def test_an_idle_connection_is_closed_after_a_while(
+    harness: Harness, backend: EchoBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.proxy.kept.KEPT_FOR", 0.05)
+    await harness.get("/")
+    await harness.get("/")
+    await until(lambda: backend.open_connections == 0)
+
+
+async def test_what_is_still_kept_at_the_end_is_closed(
+    harness: Harness, backend: EchoBackend
+) -> None:
+    await harness.get("/")
+    assert backend.open_connections == 1
+    await harness.upstream.close()
+    await until(lambda: backend.open_connections == 0)
