@@ -179,14 +179,13 @@ class Refusals:
             sentence = error_sentence(reason, refusal.detail, retry_after)
             value = {"success": False, "error": sentence, "reason": reason.value}
             return json_response(status, value, headers, context.cookies)
-        return self._as_page(refusal, status, headers, retry_after, context)
+        return self._as_page(refusal, status, headers, context)
 
     def _as_page(
         self,
         refusal: Refusal,
         status: int,
         headers: list[tuple[str, str]],
-        retry_after: int | None,
         context: Context,
     ) -> OwnResponse:
         reason = refusal.reason
@@ -207,7 +206,8 @@ class Refusals:
                 reason if gate is None else Reason.SESSION_REQUIRED,
                 look,
                 detail=refusal.detail,
-                retry_after=retry_after,
+                # Not what stands in the header for want of anything better.
+                retry_after=refusal.retry_after,
                 landing=context.landing,
                 again=context.base if reason in _FOR_A_WHILE else None,
             )

@@ -373,6 +373,17 @@ async def test_a_code_cannot_be_guessed_by_asking_anew(portal: Portal) -> None:
         pytest.param("a" * 10_000 + "@example.com", id="10 kB"),
         pytest.param("ann@" + "a." * 5_000 + "com", id="10 kB of domain"),
         pytest.param("\ud800@example.com", id="half a character"),
+        pytest.param("аnn@example.com", id="a Cyrillic a before the at sign"),
+        pytest.param("ann＠example.com", id="a wide at sign"),
+        pytest.param("ann@example.com＠evil.example", id="a second at sign, wide"),
+        pytest.param("ann\u200b@example.com", id="a blank of no width"),
+        pytest.param("ann@exa\u200dmple.com", id="a joiner in the domain"),
+        pytest.param("\u202emoc.elpmaxe@nna", id="turned round"),
+        pytest.param("ann@example.com\u2028bob@example.com", id="a line separator"),
+        pytest.param("ann@example\uff0ecom\uff0cbob@example.com", id="two, by a wide comma"),
+        pytest.param("ann@@example.com", id="two at signs in a row"),
+        pytest.param("mailto:ann@example.com,bob@example.com", id="an address of two as a URL"),
+        pytest.param("ann@example.com?bcc=bob@example.com", id="a query"),
     ],
 )
 async def test_what_is_no_address(portal: Portal, address: str) -> None:
@@ -386,6 +397,55 @@ async def test_what_is_no_address(portal: Portal, address: str) -> None:
     assert (answer.status, answer.reason) == (401, "email_required")
     assert answer.headers.getall("Set-Cookie", []) == []
     assert len(portal.mails) == count
+
+
+LISTED = restricted(require_email_verification=True, allowed_emails=[ANN])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("ann@exаmple.com", id="a Cyrillic a"),
+        pytest.param("ann@examp1e.com", id="a digit for a letter"),
+        pytest.param("ann@example.co", id="cut off"),
+        pytest.param("ann@example.com.evil.example", id="a longer domain"),
+        pytest.param("ann@éxample.com", id="an accent"),
+        pytest.param("ann+example.com@evil.example", id="the listed one inside"),
+    ],
+)
+async def test_a_look_alike_is_another_address(portal: Portal, address: str) -> None:
+    """It is told the same as anybody, gets nothing, and nothing goes to whom it looks like."""
+    link = await portal.link(**LISTED)
+    count = len(portal.mails)
+    visitor = portal.visitor()
+    answer = await visitor.post(gate(link, "email"), {"email": address})
+    assert (answer.status, answer.reason) == (401, "code_required")
+    code = await ask_code(portal, portal.visitor(), link, ANN)
+    assert len(portal.mails) == count + 1, "the listed address alone was written to"
+    assert (await visitor.post(gate(link, "code"), {"code": code})).reason == "code_wrong"
+
+
+async def test_two_fields_are_not_one_address(portal: Portal) -> None:
+    link = await portal.link(**LISTED)
+    count = len(portal.mails)
+    for body in (f"email={ANN}&email=bob@example.com", f"email[]={ANN}&email[]=bob@example.com"):
+        answer = await portal.visitor().post(
+            gate(link, "email"),
+            body,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert answer.reason in {"bad_request", "email_required"}
+    assert len(portal.mails) == count
+
+
+async def test_what_is_wrong_with_an_address_is_said_at_the_field(portal: Portal) -> None:
+    link = await portal.link(**EMAIL)
+    two = {"email": "ann@example.com, bob@example.com"}
+    page = await portal.visitor().post(gate(link, "email"), two, navigate=True)
+    text = page.body.decode()
+    assert "That is not one email address, such as name@example.com." in text
+    assert 'aria-describedby="problem hint" aria-invalid="true"' in text
+    assert "bob" not in text
 
 
 # ---- the mail
