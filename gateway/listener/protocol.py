@@ -233,12 +233,11 @@ class VisitorProtocol(ServingProtocol):
 
     def may_go_on_after(self, request: VisitorRequest) -> bool:
         """Whether the connection can carry another request after this one."""
-        return not (
-            request.wants_close
-            or self._server.is_draining
-            or self._half_closed
-            or self._must_end_after(request)
-        )
+        return not (self._is_last(request) or self._must_end_after(request))
+
+    def _is_last(self, request: VisitorRequest) -> bool:
+        """Whether either side has said that no request follows."""
+        return request.wants_close or self._server.is_draining or self._half_closed
 
     def _must_end_after(self, request: VisitorRequest) -> bool:
         """Whether it is not clear, or not known in time, where the next request would begin.
@@ -279,7 +278,7 @@ class VisitorProtocol(ServingProtocol):
         if self._must_end_after(request):
             await self._linger()
             return resp, True
-        if not request.keep_alive:
+        if self._is_last(request):
             resp.force_close()  # decided after the answer began, or it would say so
         elif not self._messages and self._framing.in_head:
             self._start_timer(self._server.limits.header_timeout, self._end_if_idle)

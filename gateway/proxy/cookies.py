@@ -7,6 +7,7 @@ backend, and the backend can neither set nor read one in the gateway's names.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
@@ -24,17 +25,29 @@ def is_ours(pair: str) -> bool:
     return _OURS.match(unquote(pair) if "%" in pair else pair) is not None
 
 
+# A browser sends the same cookies with each request. What is longer is not worth the memory.
+_REMEMBERED = 4096
+_SHORT = 1024
+
+
 def visitor_cookies(header: str) -> str | None:
     """A `Cookie` header (RFC 6265 section 5.4) less the gateway's own; None: nothing is left.
 
     A comma separates cookies for parsers of RFC 2109. A cookie that holds a token goes, too.
     The others stay as they are, byte for byte.
     """
+    return (_known_cookies if len(header) <= _SHORT else _visitor_cookies)(header)
+
+
+def _visitor_cookies(header: str) -> str | None:
     pairs = header.split(";")
     kept = [pair for pair in pairs if not _is_private(pair)]
     if len(kept) == len(pairs):
         return header
     return ";".join(kept).strip(" \t") or None
+
+
+_known_cookies = lru_cache(maxsize=_REMEMBERED)(_visitor_cookies)
 
 
 def _is_private(pair: str) -> bool:

@@ -27,7 +27,7 @@ class Visit:
 
     scope: Scope
     cookies: VisitorCookies
-    sent_cookies: list[tuple[str, str]]
+    sent_cookies: tuple[tuple[str, str], ...]
     link: Link | None = None
     backend: Backend | None = None
     lifetime: Lifetime | None = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from gateway.crypto.signing import Keyring, Signer
@@ -23,6 +24,8 @@ VISITOR_LIFE = 400 * 24 * 3600
 _SESSION_NAME = re.compile(r"portal_([0-9a-f]{24})")
 _HOST_PREFIX = "__Host-"
 _REMEMBERED = 8192
+# Characters of a `Cookie` header that is remembered: a browser sends the same one again and again.
+_SHORT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,24 @@ class GateState:
         )
 
 
-def read_cookies(headers: Iterable[str]) -> list[tuple[str, str]]:
+def read_cookies(headers: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The cookies of a request (RFC 6265 section 5.4) whose names are the gateway's, in order."""
+    if len(headers) == 1 and len(headers[0]) <= _SHORT:
+        return _known_pairs(headers[0])
+    return tuple(pair for header in headers for pair in _own_pairs(header))
+
+
+def _own_pairs(header: str) -> tuple[tuple[str, str], ...]:
     found = []
-    for header in headers:
-        for pair in header.split(";"):
-            name, equals, value = pair.partition("=")
-            name = name.strip(" \t")
-            if equals and name.removeprefix(_HOST_PREFIX).startswith("portal_"):
-                found.append((name, value.strip(" \t")))
-    return found
+    for pair in header.split(";"):
+        name, equals, value = pair.partition("=")
+        name = name.strip(" \t")
+        if equals and name.removeprefix(_HOST_PREFIX).startswith("portal_"):
+            found.append((name, value.strip(" \t")))
+    return tuple(found)
+
+
+_known_pairs = lru_cache(maxsize=_REMEMBERED)(_own_pairs)
 
 
 def set_cookie(name: str, value: str, *, max_age: int, secure: bool, framed: bool) -> str:

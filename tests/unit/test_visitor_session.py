@@ -70,7 +70,7 @@ def attributes(header: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_our_cookies_are_found(headers: list[str], found: list[tuple[str, str]]) -> None:
-    assert read_cookies(headers) == found
+    assert list(read_cookies(headers)) == found
 
 
 # ---- what it is given
