@@ -31,9 +31,9 @@ class BadAnswer(Exception):
     """The backend's answer is not HTTP/1.1; the text says what is wrong with it."""
 
 
-def check_head(head: bytes) -> tuple[int, bool]:
-    """The status of a complete head, the empty line included, and whether a length declares its
-    body. Raises BadAnswer.
+def check_head(head: bytes) -> tuple[int, int | None]:
+    """The status of a complete head, the empty line included, and the declared length of its body
+    in bytes; None if something else tells where that ends. Raises BadAnswer.
     """
     match = _HEAD.fullmatch(head)
     if match is None:
@@ -48,4 +48,4 @@ def check_head(head: bytes) -> tuple[int, bool]:
     if codings and (match[1] == b"0" or codings != [b"chunked"]):
         raise BadAnswer("the answer's transfer coding is unknown")
     status = int(match[2])
-    return status, bool(lengths) and status not in _WITHOUT_BODY
+    return status, int(lengths[0]) if lengths and status not in _WITHOUT_BODY else None

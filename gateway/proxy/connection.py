@@ -48,6 +48,9 @@ class BackendProtocol(ResponseHandler):
         # next one, too; after chunks it would take a trailer for the next answer's header.
         self._may_go_on = False
         self._parser_goes_on = False
+        # Bytes that are left of an answer whose parser goes on: half a head after it would stay
+        # in the parser, and be the beginning of the next answer.
+        self._body_left = 0
         self._silent_until = _NEVER
 
     @property
@@ -123,7 +126,7 @@ class BackendProtocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Bytes of the backend; none when aiohttp resumes a parser that it had paused."""
         if self._stage is _Stage.BODY or not data:
-            super().data_received(data)
+            self._take_body(data)
         elif self._stage is _Stage.IDLE:
             if self.transport is not None:
                 self.transport.abort()
@@ -147,14 +150,24 @@ class BackendProtocol(ResponseHandler):
             if self._head_bytes - len(rest) > MAX_HEAD:
                 raise BadAnswer("the head of the answer is too large")
             self._head = bytearray(rest)
-            status, is_sized = check_head(head)
+            status, length = check_head(head)
             if status == _SWITCHING_PROTOCOLS and not self._upgrading:
                 raise BadAnswer("the backend switched protocols unasked")
             if status >= 200 or status == _SWITCHING_PROTOCOLS:
                 self._stage = _Stage.BODY
-                self._parser_goes_on = self._may_go_on and is_sized
+                self._parser_goes_on = self._may_go_on and length is not None
+                self._body_left = len(head) + (length or 0)
                 self._head.clear()
-                super().data_received(head + rest)
+                self._take_body(head + rest)
+
+    def _take_body(self, data: bytes) -> None:
+        """Bytes of the answer; what follows its declared end is not, and ends the connection."""
+        if self._parser_goes_on:
+            if len(data) > self._body_left:
+                self.force_close()
+                data = data[: self._body_left]
+            self._body_left -= len(data)
+        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is over.

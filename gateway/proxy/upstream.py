@@ -84,7 +84,7 @@ class UpstreamAnswer(Protocol):
         ...
 
     def release(self) -> None:
-        """Be done with it; the connection is kept if the answer was read to its end."""
+        """Be done with it; the connection is kept if request and answer have come to their ends."""
         ...
 
     def abort(self) -> None:
@@ -157,7 +157,7 @@ class AiohttpUpstream:
         started = perf_counter()
         with self._counting:
             connection = await self._connect()
-            upload: asyncio.Task[None] | None = None
+            upload: asyncio.Task[bool] | None = None
             try:
                 connection.protocol.expect_answer(
                     method=method, upgrading=False, read_timeout=self._read_timeout
@@ -224,7 +224,7 @@ class AiohttpUpstream:
 
     def _begin(
         self, connection: BackendConnection, head: bytes, body: RequestBody | None
-    ) -> asyncio.Task[None] | None:
+    ) -> asyncio.Task[bool] | None:
         """Send the head; the task that sends the body, if there is one."""
         with _translated:
             connection.write_head(head)
@@ -233,7 +233,8 @@ class AiohttpUpstream:
             return None
         return self._loop.create_task(self._upload(connection, body))
 
-    async def _upload(self, connection: BackendConnection, body: RequestBody) -> None:
+    async def _upload(self, connection: BackendConnection, body: RequestBody) -> bool:
+        """Send the body; whether it was sent to its end."""
         protocol = connection.protocol
         writer = connection.body_writer(chunked=body.length is None)
         try:
@@ -252,6 +253,8 @@ class AiohttpUpstream:
         else:
             if protocol.awaits_head:
                 protocol.start_timeout()
+            return True
+        return False
 
     def _count(self, status: int, started: float) -> None:
         self.metrics.upstream_duration_seconds.observe(perf_counter() - started)
@@ -318,7 +321,7 @@ class _Answer:
         connection: BackendConnection,
         message: RawResponseMessage,
         payload: StreamReader,
-        upload: asyncio.Task[None] | None,
+        upload: asyncio.Task[bool] | None,
     ) -> None:
         self.status: int = message.code
         self.reason: str = message.reason
@@ -342,7 +345,7 @@ class _Answer:
         return chunk
 
     def release(self) -> None:
-        if (self._upload is None or self._upload.done()) and self._payload.is_eof():
+        if _was_sent(self._upload) and self._payload.is_eof():
             self._connection.release()
         else:
             self.abort()
@@ -393,12 +396,19 @@ def _head(method: str, target: str, headers: Headers, body: RequestBody | None) 
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _stop(upload: asyncio.Task[None] | None) -> None:
+def _was_sent(upload: asyncio.Task[bool] | None) -> bool:
+    """Whether the request is whole: the backend would take the next one for what is missing."""
+    if upload is None:
+        return True
+    return upload.done() and not upload.cancelled() and upload.result()
+
+
+def _stop(upload: asyncio.Task[bool] | None) -> None:
     if upload is not None:
         upload.cancel()
 
 
-async def _end(upload: asyncio.Task[None] | None) -> None:
+async def _end(upload: asyncio.Task[bool] | None) -> None:
     if upload is not None and not upload.done():
         upload.cancel()
         await asyncio.wait([upload])

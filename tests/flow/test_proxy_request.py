@@ -290,6 +290,31 @@ async def test_an_early_answer_ends_the_upload(
     assert await visitor.ended() == b""
 
 
+async def test_nothing_follows_half_a_request(harness: Harness, backend: EchoBackend) -> None:
+    """The backend would take the next visitor's request for the rest of this one's body."""
+    asked_on = asyncio.Event()
+
+    async def refuse_slowly(talk: Conversation) -> None:
+        await talk.read_some()
+        await talk.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n")
+        await asked_on.wait()
+        await talk.send(b"no")
+        while await talk.read_some():
+            await talk.send(simple(b"smuggled"))
+
+    backend.behave = refuse_slowly
+    visitor = await harness.visitor()
+    await visitor.send(head("POST", "/", "Content-Length: 1000") + b"x" * 10)
+    assert (await visitor.head()).status == 401
+    # By now the upload has ended, too.
+    asked_on.set()
+    assert await visitor.reader.readexactly(2) == b"no"
+    backend.behave = answer(simple(b"yours"))
+    assert (await harness.get("/")).body == b"yours"
+    assert backend.requests[0].body == b"x" * 10
+    assert [request.connection for request in backend.requests] == [1, 2]
+
+
 async def test_an_answer_that_streams_beside_the_upload(
     harness: Harness, backend: EchoBackend
 ) -> None:

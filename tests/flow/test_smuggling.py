@@ -470,13 +470,28 @@ async def test_half_an_answer_is_never_a_whole_one(portal: Portal) -> None:
         assert connection.was_reset or not whole or b" 502 " in received, name
 
 
-async def test_bytes_after_an_answer_are_nobodys_answer(portal: Portal) -> None:
-    """A second answer that a backend sends unasked must not reach the next visitor."""
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(simple(MARK), id="an answer"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-Evil: evil-7f3a\r\nX-Rest: ", id="half a head"),
+        pytest.param(b"HTTP/1.1 403 Forbidden\r\n", id="a status"),
+        pytest.param(simple(MARK)[:-4], id="half a body"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n", id="an interim answer"),
+        pytest.param(b"\r\n", id="an empty line"),
+        pytest.param(b"H", id="one byte"),
+    ],
+)
+async def test_bytes_after_an_answer_are_nobodys_answer(portal: Portal, rest: bytes) -> None:
+    """What a backend sends unasked must not reach the next visitor, nor a part of it."""
     attacker = await attacker_of(portal)
-    poison = simple(b"mine") + simple(MARK)
-    portal.backend.behave = answer(poison)
-    answers, _ = await attacker.send(ONLY + b"\r\n")
+    portal.backend.behave = answer(simple(b"mine") + rest)
+    answers, received = await attacker.send(ONLY + b"\r\n")
     assert [each.body for each in answers] == [b"mine"]
-    portal.backend.behave = answer(simple(b"yours"))
+    spoilt = received[0].connection
+    portal.backend.behave = answer(simple(b"yours", status="203 Checked"))
     results = await asyncio.gather(*(attacker.send(ONLY + b"\r\n") for _ in range(5)))
-    assert {each.body for answers, _ in results for each in answers} == {b"yours"}
+    answers = [each for answers, _ in results for each in answers]
+    assert {(each.status, each.body) for each in answers} == {(203, b"yours")}
+    assert all({"x-evil", "x-rest"}.isdisjoint(each.headers) for each in answers)
+    assert all(each.connection != spoilt for each in portal.backend.requests[-5:])
