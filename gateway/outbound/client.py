@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -29,6 +30,9 @@ from gateway.outbound.resolver import GuardedResolver
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_URL = 2048
+# What is no literal and ends like one: `127.1`, `2130706433`, `0x7f.1`, `127.0.0.1.`. The system's
+# functions take it for an address that was not judged; no name ends so (the URL Standard, "ends in a number").
+_NUMBER_LAST = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?$", re.ASCII)
 # Of an answer to a POST nobody needs more than its beginning.
 _MAX_POST_ANSWER = 65_536
 # Seconds for them.
@@ -163,8 +167,11 @@ class GuardedClient:
         if target.raw_user is not None or target.raw_password is not None:
             raise OutboundRefused("the address holds a user's name")
         # What aiohttp takes for a literal never comes to the resolver.
-        if _is_literal(host) and not may_speak_to(host, allow_private=self._allow_private):
-            raise OutboundRefused("the address may not be asked")
+        if _is_literal(host):
+            if not may_speak_to(host, allow_private=self._allow_private):
+                raise OutboundRefused("the address may not be asked")
+        elif _NUMBER_LAST.search(host):
+            raise OutboundRefused("the address is no usable URL")
         return target.with_fragment(None)
 
     def _follow(self, source: URL, location: str) -> URL:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.errors import OutboundError, OutboundFailed, OutboundRefused
+from gateway.errors import OutboundFailed, OutboundRefused
 from gateway.outbound import GuardedClient, Limits
 
 LIMITS = Limits(max_bytes=1000, timeout=5)
@@ -167,27 +167,53 @@ async def test_a_server_that_hangs_is_given_up(client: GuardedClient, site: Site
         pytest.param("https://[::1/", id="half a literal"),
         pytest.param("https://example.com/\r\nX: y", id="a line break"),
         pytest.param("https://example.com/" + "a" * 2048, id="too long"),
-        pytest.param("http://127.0.0.1/", id="loopback"),
-        pytest.param("http://127.1/", id="loopback, short"),
-        pytest.param("http://2130706433/", id="loopback as a number"),
-        pytest.param("http://0x7f000001/", id="loopback in hexadecimal"),
-        pytest.param("http://0177.0.0.1/", id="loopback in octal"),
-        pytest.param("http://①②⑦.0.0.1/", id="loopback in circled digits"),
-        pytest.param("http://localhost/", id="loopback by name"),
-        pytest.param("http://localhost./", id="loopback by name with a dot"),
-        pytest.param("http://[::1]/", id="loopback 6"),
-        pytest.param("http://[::ffff:127.0.0.1]/", id="loopback, mapped"),
-        pytest.param("http://[fe80::1%25lo]/", id="link-local with a zone"),
         pytest.param("http://169.254.169.254/latest/meta-data/", id="metadata"),
         pytest.param("http://10.0.0.1/", id="private"),
-        pytest.param("http://0/", id="unspecified, short"),
+        pytest.param("http://[fe80::1%25lo]/", id="link-local with a zone"),
     ],
 )
 async def test_an_address_that_is_never_asked(strict: GuardedClient, url: str) -> None:
     for asked in (strict.fetch(url, LIMITS), strict.post(url, {}, b"", 5)):
-        with pytest.raises(OutboundError) as caught:
+        with pytest.raises(OutboundRefused) as caught:
             await asked
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("127.0.0.1", id="plain"),
+        pytest.param("127.1", id="short"),
+        pytest.param("2130706433", id="a number"),
+        pytest.param("017700000001", id="an octal number"),
+        pytest.param("0x7f000001", id="hexadecimal"),
+        pytest.param("0X7F.1", id="hexadecimal and short"),
+        pytest.param("0177.0.0.1", id="octal"),
+        pytest.param("127.0.0.1.", id="with a dot"),
+        pytest.param("127.0.0.0x1", id="the last in hexadecimal"),
+        pytest.param("①②⑦.0.0.1", id="circled digits"),
+        pytest.param("１２７。０。０。１", id="wide digits and dots"),
+        pytest.param("localhost", id="by name"),
+        pytest.param("LOCALHOST", id="by name, in capitals"),
+        pytest.param("0.0.0.0", id="unspecified"),
+        pytest.param("0", id="unspecified, short"),
+        pytest.param("[::1]", id="IPv6"),
+        pytest.param("[::ffff:127.0.0.1]", id="mapped"),
+        pytest.param("[::ffff:7f00:1]", id="mapped, in hexadecimal"),
+        pytest.param("[::127.0.0.1]", id="compatible"),
+        pytest.param("[64:ff9b::7f00:1]", id="NAT64"),
+        pytest.param("[2002:7f00:1::]", id="6to4"),
+    ],
+)
+async def test_no_spelling_of_loopback_is_asked(
+    strict: GuardedClient, site: Site, host: str
+) -> None:
+    """Somebody listens there: what reached a socket would be seen."""
+    url = f"http://{host}:{site.server.port}/"
+    for asked in (strict.fetch(url, LIMITS), strict.post(url, {}, b"", 5)):
+        with pytest.raises(OutboundRefused):
+            await asked
+    assert site.seen == []
 
 
 async def test_link_local_stays_refused_where_private_is_allowed(client: GuardedClient) -> None:
