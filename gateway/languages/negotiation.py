@@ -11,14 +11,22 @@ _RANGE = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+# Characters of the header that are looked at.
+_LOOKED_AT = 512
+
+
 def preferred(accept_language: str) -> str:
     """The one of `CODES` with the highest weight, the first of equals; "en" if none is named.
 
     What is no language range is skipped: a header that cannot be read is no reason to refuse.
     """
+    return _preferred(accept_language[:_LOOKED_AT])
+
+
+@lru_cache(maxsize=1024)
+def _preferred(accept_language: str) -> str:
     best, highest = CODES[0], 0.0
-    for part in accept_language[:512].split(","):
+    for part in accept_language.split(","):
         match = _RANGE.fullmatch(part)
         if match is None or match[1].lower() not in CODES:
             continue

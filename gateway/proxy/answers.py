@@ -16,7 +16,15 @@ from gateway.proxy.caching import NO_STORE, made_private
 from gateway.proxy.cookies import CookieMode, answer_cookie
 from gateway.proxy.destinations import Ways
 from gateway.proxy.framing import without_frame_ancestors
-from gateway.proxy.headers import HOP_BY_HOP, Headers, RawHeaders, connection_names, plain
+from gateway.proxy.headers import (
+    HOP_BY_HOP,
+    MAX_KNOWN_NAME,
+    Headers,
+    RawHeaders,
+    connection_names,
+    plain,
+)
+from gateway.request.remembered import remembered
 
 DOWNLOAD = "download"
 # How a form is answered so that reloading repeats nothing (RFC 9110 sections 15.4.3 and 15.4.4).
@@ -139,7 +147,7 @@ class _Known(NamedTuple):
     fate: _Fate
 
 
-@lru_cache(maxsize=4096)
+@remembered(MAX_KNOWN_NAME)
 def _known(raw_name: bytes) -> _Known:
     name = plain(raw_name)
     if (

@@ -23,6 +23,7 @@ from gateway.links.model import LinkType
 from gateway.links.verdict import Reason
 from gateway.proxy.cookies import visitor_cookies
 from gateway.request.path import TOKEN_PREFIX
+from gateway.request.remembered import remembered
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Headers = list[tuple[str, str]]
@@ -77,6 +78,9 @@ _DROPPED_PREFIXES = (
 # What a visitor's `Connection` cannot take away: we rewrite these, and a cookie unsealed for the
 # backend is ours to send.
 _KEPT_FROM_CONNECTION = frozenset({"cookie", "origin", "referer"})
+
+MAX_KNOWN_NAME = 64
+"""Bytes of a header's name that is worth remembering: all registered ones are shorter."""
 
 _NO_NAMES: frozenset[str] = frozenset()
 _CONNECTION = b"connection"
@@ -148,7 +152,7 @@ class _Fate(Enum):
 _REWRITTEN = {"cookie": _Fate.COOKIE, "origin": _Fate.ORIGIN, "referer": _Fate.REFERER}
 
 
-@lru_cache(maxsize=4096)
+@remembered(MAX_KNOWN_NAME)
 def plain(name: bytes) -> str:
     """A header's name as the least careful backend compares it: letters and digits."""
     return _NOT_PLAIN.sub("", name.decode("latin-1").lower())
@@ -162,7 +166,7 @@ class _Known(NamedTuple):
     fate: _Fate
 
 
-@lru_cache(maxsize=4096)
+@remembered(MAX_KNOWN_NAME)
 def _known(name: bytes) -> _Known:
     return _Known(name.decode("latin-1"), plain(name), _fate(name, plain(name)))
 

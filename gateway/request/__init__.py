@@ -6,5 +6,6 @@ host       the one parse of `Host`
 origin     whether an unsafe request comes from a page of this host
 agent      what the headers say of the client: a navigation, a prefetch, a known bot
 mail_address  a mail address in its one spelling
+remembered  what follows from short texts is found out once
 scope      all of it in one value
 """

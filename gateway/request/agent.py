@@ -23,16 +23,13 @@ def is_navigation(sec_fetch_mode: str | None, accept: str | None) -> bool:
     return accept is not None and "text/html" in accept.lower()
 
 
-@lru_cache(maxsize=256)
-def is_prefetch(*purposes: str | None) -> bool:
+def is_prefetch(*purposes: str) -> bool:
     """Whether a browser asks ahead, for a page that may never be shown.
 
     `purposes` are what the headers say that browsers have used for it: `Sec-Purpose`, and before
     it `Purpose`, `X-Purpose` and `X-Moz`.
     """
-    return any(
-        value is not None and any(word in value.lower() for word in _AHEAD) for value in purposes
-    )
+    return any(word in value.lower() for value in purposes for word in _AHEAD)
 
 
 @lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ from gateway.request.token import redact
 MAX_USER_AGENT = 512
 """Characters of a user agent that are kept."""
 _LOOKED_AT = 2 * MAX_USER_AGENT
+_PURPOSE_LOOKED_AT = 64
 
 
 class Reader(NamedTuple):
@@ -26,18 +27,19 @@ class Reader(NamedTuple):
 
 
 def reader_of(
-    user_agent: str, purposes: tuple[str | None, ...], *, hides: bool, is_trustworthy: bool
+    user_agent: str, purposes: tuple[str, ...], *, hides: bool, is_trustworthy: bool
 ) -> Reader:
     """What is said of the reader of the answer to a safe request.
 
     `purposes` are the values for `is_prefetch`. `hides` says that neither `Accept-Language` nor
     Fetch Metadata was sent, `is_trustworthy` that browsers send the latter to this origin.
     """
+    purposes = tuple(purpose[:_PURPOSE_LOOKED_AT] for purpose in purposes)
     return _reader_of(user_agent[:_LOOKED_AT], purposes, hides and is_trustworthy)
 
 
 @lru_cache(maxsize=4096)
-def _reader_of(raw: str, purposes: tuple[str | None, ...], should_have_said: bool) -> Reader:
+def _reader_of(raw: str, purposes: tuple[str, ...], should_have_said: bool) -> Reader:
     user_agent = redact(raw)[:MAX_USER_AGENT]
     bot = is_bot(user_agent)
     # A browser's name on a request that no such browser sends: so do mail scanners ask that are

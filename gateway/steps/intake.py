@@ -24,7 +24,6 @@ from gateway.request.token import holds_whole_token
 
 _PURPOSES = ("Sec-Purpose", "Purpose", "X-Moz", "X-Purpose")
 _FETCH_METADATA = ("Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-Dest")
-_NO_PURPOSES = (None,) * len(_PURPOSES)
 # Longer than any host name (RFC 1035 section 2.3.4) with a port: not worth remembering.
 _MAX_HOST = 262
 
@@ -119,7 +118,7 @@ def _reader(request: web.BaseRequest, place: Place) -> Reader:
     asks_ahead = any(name in headers for name in _PURPOSES)
     return reader_of(
         headers.get("User-Agent", ""),
-        tuple(map(headers.get, _PURPOSES)) if asks_ahead else _NO_PURPOSES,
+        tuple(headers.get(name, "") for name in _PURPOSES) if asks_ahead else (),
         hides=hides,
         is_trustworthy=place.is_trustworthy,
     )

@@ -160,14 +160,14 @@ def test_navigations(mode: str | None, accept: str | None, expected: bool) -> No
     [
         pytest.param(("prefetch",), True, id="Chromium"),
         pytest.param(("prefetch;prerender",), True, id="a prerender"),
-        pytest.param((None, "Prefetch"), True, id="any of them, in any case"),
-        pytest.param((None, None, "preview"), True, id="Safari's preview"),
-        pytest.param((None, None), False, id="none"),
+        pytest.param(("", "Prefetch"), True, id="any of them, in any case"),
+        pytest.param(("", "", "preview"), True, id="Safari's preview"),
+        pytest.param(("", ""), False, id="none"),
         pytest.param(("navigate",), False, id="something else"),
         pytest.param((), False, id="nothing"),
     ],
 )
-def test_prefetches(purposes: tuple[str | None, ...], expected: bool) -> None:
+def test_prefetches(purposes: tuple[str, ...], expected: bool) -> None:
     assert is_prefetch(*purposes) is expected
 
 
