@@ -6,16 +6,18 @@ import http.client
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.processes import Server, serving
+from tests.bench.processes import START_TIMEOUT, Server, serving
 from tests.portal import LINKS, free_port
 
 WORKORDER = "42"
 PAGE = f"/workorders/{WORKORDER}"
+# Seconds for an answer, of a program that is perhaps being counted.
+TIMEOUT = 60
 UNKNOWN = "/workorder/wpl_" + "0" * 43
 
 
@@ -29,8 +31,18 @@ class Gateway:
 
 
 @contextmanager
-def serving_gateway(folder: Path, backend: str, *, core: int) -> Iterator[Gateway]:
-    """`portal-gateway serve` on embedded defaults: SQLite, the journal, every rule."""
+def serving_gateway(
+    folder: Path,
+    backend: str,
+    *,
+    core: int,
+    prefix: Sequence[str] = (),
+    start_timeout: float = START_TIMEOUT,
+) -> Iterator[Gateway]:
+    """`portal-gateway serve` on embedded defaults: SQLite, the journal, every rule.
+
+    `prefix` is what runs the command, if it is not run by itself.
+    """
     port, admin_port, key = free_port(), free_port(), secrets.token_urlsafe(24)
     environment = {
         "PORTAL_PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -42,7 +54,7 @@ def serving_gateway(folder: Path, backend: str, *, core: int) -> Iterator[Gatewa
         "PORTAL_ADMIN_KEY": key,
         "PORTAL_LOG_LEVEL": "warning",
     }
-    command = [str(Path(sys.executable).with_name("portal-gateway")), "serve"]
+    command = [*prefix, str(Path(sys.executable).with_name("portal-gateway")), "serve"]
     with serving(
         command,
         port,
@@ -50,6 +62,7 @@ def serving_gateway(folder: Path, backend: str, *, core: int) -> Iterator[Gatewa
         environment=environment,
         folder=folder,
         other_ports=[admin_port],
+        start_timeout=start_timeout,
     ) as server:
         path = _make_link(admin_port, key)
         yield Gateway(server, _open_session(port, path), path)
@@ -57,7 +70,7 @@ def serving_gateway(folder: Path, backend: str, *, core: int) -> Iterator[Gatewa
 
 def _make_link(port: int, key: str) -> str:
     """The path of a new link without gates, which may do everything."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     link = {
         "workorder": WORKORDER,
         "permissions": {"can_view_details": True, "can_upload_files": True},
@@ -71,7 +84,7 @@ def _make_link(port: int, key: str) -> str:
 
 def _open_session(port: int, path: str) -> str:
     """The `Cookie` of a visitor who has opened the link."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     client.request("GET", path)
     answer = client.getresponse()
     answer.read()

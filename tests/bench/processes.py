@@ -87,6 +87,7 @@ def serving(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     other_ports: Sequence[int] = (),
+    start_timeout: float = START_TIMEOUT,
 ) -> Iterator[Server]:
     """Run `command`, which listens on `port` (and others), until the block ends."""
     with pinned(core):
@@ -95,7 +96,7 @@ def serving(
         )
     try:
         for each in (port, *other_ports):
-            _wait_for(each, process)
+            _wait_for(each, process, start_timeout)
         yield Server(process.pid, port)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -106,8 +107,8 @@ def serving(
             process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
+def _wait_for(port: int, process: subprocess.Popen[bytes], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
