@@ -7,11 +7,11 @@ backend, and the backend can neither set nor read one in the gateway's names.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
 from gateway.request.path import TOKEN_PREFIX
+from gateway.request.remembered import remembered
 
 CookieMode = Literal["seal", "pass", "drop"]
 
@@ -26,28 +26,21 @@ def is_ours(pair: str) -> bool:
 
 
 # A browser sends the same cookies with each request. What is longer is not worth the memory.
-_REMEMBERED = 4096
-_SHORT = 1024
+_REMEMBERED = 1024
 
 
+@remembered(_REMEMBERED)
 def visitor_cookies(header: str) -> str | None:
     """A `Cookie` header (RFC 6265 section 5.4) less the gateway's own; None: nothing is left.
 
     A comma separates cookies for parsers of RFC 2109. A cookie that holds a token goes, too.
     The others stay as they are, byte for byte.
     """
-    return (_known_cookies if len(header) <= _SHORT else _visitor_cookies)(header)
-
-
-def _visitor_cookies(header: str) -> str | None:
     pairs = header.split(";")
     kept = [pair for pair in pairs if not _is_private(pair)]
     if len(kept) == len(pairs):
         return header
     return ";".join(kept).strip(" \t") or None
-
-
-_known_cookies = lru_cache(maxsize=_REMEMBERED)(_visitor_cookies)
 
 
 def _is_private(pair: str) -> bool:

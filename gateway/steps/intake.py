@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from gateway.request.host import normal_host, parse_host
 from gateway.request.origin import SAFE_METHODS, origin_holds
 from gateway.request.path import PortalPath, Target, parse_target, portal_path
 from gateway.request.reader import Reader, reader_of
+from gateway.request.remembered import remembered
 from gateway.request.scope import Scope
 from gateway.request.token import holds_whole_token
 
@@ -55,7 +55,7 @@ class Intake:
         self._site = site
         self._trusted = trusted
         self._now = now
-        self._known_place = lru_cache(maxsize=1024)(self._place_of)
+        self._place = remembered(_MAX_HOST)(self._place_of)
 
     def read(self, request: web.BaseRequest) -> Scope:
         """Everything that the request says. Raises Refusal (`bad_request`)."""
@@ -98,11 +98,8 @@ class Intake:
             ),
         )
 
-    def _place(self, raw_host: str) -> Place:
-        """Where a request with this `Host` went; the same few are asked for all the time."""
-        return (self._known_place if len(raw_host) <= _MAX_HOST else self._place_of)(raw_host)
-
     def _place_of(self, raw_host: str) -> Place:
+        """Where a request with this `Host` went."""
         # Without the default port of the scheme that the host is reached by.
         host = normal_host(raw_host, self._site.scheme)
         if host != self._site.host:

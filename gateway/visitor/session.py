@@ -11,12 +11,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from gateway.crypto.signing import Keyring, Signer
 from gateway.links.model import Link, LinkType
 from gateway.links.session import Lifetime, Proven, Session
+from gateway.request.remembered import remembered
 
 MAX_SESSIONS = 20
 GATE_LIFE = 15 * 60
@@ -54,11 +54,12 @@ class GateState:
 
 def read_cookies(headers: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The cookies of a request (RFC 6265 section 5.4) whose names are the gateway's, in order."""
-    if len(headers) == 1 and len(headers[0]) <= _SHORT:
-        return _known_pairs(headers[0])
+    if len(headers) == 1:
+        return _own_pairs(headers[0])
     return tuple(pair for header in headers for pair in _own_pairs(header))
 
 
+@remembered(_SHORT)
 def _own_pairs(header: str) -> tuple[tuple[str, str], ...]:
     found = []
     for pair in header.split(";"):
@@ -67,9 +68,6 @@ def _own_pairs(header: str) -> tuple[tuple[str, str], ...]:
         if equals and name.removeprefix(_HOST_PREFIX).startswith("portal_"):
             found.append((name, value.strip(" \t")))
     return tuple(found)
-
-
-_known_pairs = lru_cache(maxsize=_REMEMBERED)(_own_pairs)
 
 
 def set_cookie(name: str, value: str, *, max_age: int, secure: bool, framed: bool) -> str:
