@@ -8,18 +8,27 @@ it are letters: nothing in a mail that brings a code looks like a code but the c
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email import policy
-from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.header import Header
+from email.headerregistry import (
+    Address,
+    BaseHeader,
+    HeaderRegistry,
+    UnstructuredHeader,
+)
 from email.message import EmailMessage
 from email.utils import format_datetime
 from string import ascii_lowercase
 
 from gateway.request.mail_address import normal_address
 
+# A text to the end of its last word that is not ASCII, and what follows.
+_ENCODED_PART = re.compile(r"(.*[^\x00-\x7f]\S*)(?: +(.*))?", re.DOTALL)
 # 28 letters are 131 random bits.
 _ID_LETTERS = 28
 
@@ -31,7 +40,28 @@ class _Unfolded(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
+class _Subject(UnstructuredHeader, BaseHeader):
+    """A subject. The package's own folding loses a blank where a line ends between encoded words.
+
+    What stands between two of them is no part of the text (RFC 2047 section 6.2). So the text is
+    encoded in one piece up to its last word that is not ASCII; what follows, a code, stays as it
+    is.
+    """
+
+    max_count = 1
+
+    def fold(self, *, policy: policy.Policy) -> str:
+        match = _ENCODED_PART.fullmatch(self)
+        if match is None:
+            return str(super().fold(policy=policy))
+        header = Header(match[1], "utf-8", header_name=self.name)
+        if match[2]:
+            header.append(match[2], "us-ascii")
+        return f"{self.name}: {header.encode(linesep=policy.linesep)}{policy.linesep}"
+
+
 _HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("subject", _Subject)
 _HEADERS.map_to_type("list-id", _Unfolded)
 _POLICY = policy.SMTP.clone(header_factory=_HEADERS)
 

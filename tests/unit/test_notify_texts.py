@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.languages import CODES, language
@@ -229,6 +229,7 @@ def test_a_notification_for_the_outbox() -> None:
 
 
 @given(workorder=st.text(min_size=1), purpose=st.text(), footer=st.text(), who=st.text())
+@example(workorder="0 0000000¡¡¡¡¡¡¡¡¡¡¡¡ ¡", purpose="", footer="", who="")  # a blank at a fold
 def test_whatever_an_owner_wrote_becomes_a_mail(
     workorder: str, purpose: str, footer: str, who: str
 ) -> None:
