@@ -7,7 +7,9 @@ browser asks for them, and the last ones stay in memory.
 from __future__ import annotations
 
 import re
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from gateway.store.logos import LogoStore, Picture, url_hash
 
@@ -22,10 +24,11 @@ _NAME = re.compile(r"logo-([0-9a-f]{64})")
 
 
 class LogoShelf:
-    """The logos that one process knows."""
+    """The logos that one process knows. `now` is in seconds since the epoch."""
 
-    def __init__(self, store: LogoStore) -> None:
+    def __init__(self, store: LogoStore, now: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._now = now
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
         self._size = 0
@@ -38,7 +41,9 @@ class LogoShelf:
 
     async def refresh(self) -> None:
         """Learn what has been kept since the last time. Raises StoreUnavailable."""
-        kept = await self._store.kept_since(self._newest - OVERLAP, MAX_KNOWN)
+        # One that a clock far ahead has dated must not hide what comes after it.
+        since = min(self._newest, self._now()) - OVERLAP
+        kept = await self._store.kept_since(since, MAX_KNOWN)
         for logo in reversed(kept):
             self._known[logo.url_hash] = logo.content_hash
             self._newest = max(self._newest, logo.kept_at)

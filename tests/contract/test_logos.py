@@ -171,6 +171,15 @@ async def test_the_shelf_learns_what_is_new(links: LinkStore, store: LogoStore) 
     assert shelf.name(f"{URL}?2") is not None
 
 
+async def test_a_clock_that_was_ahead_hides_nothing(links: LinkStore, store: LogoStore) -> None:
+    shelf = LogoShelf(store, now=lambda: NOW)
+    await kept(links, store, URL, PICTURE, NOW + 86_400)
+    await shelf.refresh()
+    await kept(links, store, f"{URL}?2", PICTURE, NOW)
+    await shelf.refresh()
+    assert shelf.name(f"{URL}?2") is not None
+
+
 async def test_the_shelf_asks_for_a_picture_once(
     links: LinkStore, store: LogoStore, database: Database
 ) -> None:
