@@ -27,8 +27,11 @@ from string import ascii_lowercase
 
 from gateway.request.mail_address import normal_address
 
-# A text to the end of its last word that is not ASCII, and what follows.
-_ENCODED_PART = re.compile(r"(.*[^\x00-\x7f]\S*)(?: +(.*))?", re.DOTALL)
+# A text to the end of its last word that is not ASCII, and what follows: if it fits on a line, and
+# has nothing in it that looks encoded.
+_ENCODED_PART = re.compile(
+    r"(?=.*[^\x00-\x7f])(.*?)(?: ((?!.*=\?)[\x21-\x7e][\x20-\x7e]{0,60}))?", re.DOTALL
+)
 # 28 letters are 131 random bits.
 _ID_LETTERS = 28
 
@@ -54,10 +57,11 @@ class _Subject(UnstructuredHeader, BaseHeader):
         match = _ENCODED_PART.fullmatch(self)
         if match is None:
             return str(super().fold(policy=policy))
-        header = Header(match[1], "utf-8", header_name=self.name)
+        lines = [Header(match[1], "utf-8", header_name=self.name).encode(linesep=policy.linesep)]
         if match[2]:
-            header.append(match[2], "us-ascii")
-        return f"{self.name}: {header.encode(linesep=policy.linesep)}{policy.linesep}"
+            lines.append(match[2])
+        folded = f"{policy.linesep} ".join(lines)
+        return f"{self.name}: {folded}{policy.linesep}"
 
 
 _HEADERS = HeaderRegistry()
