@@ -24,13 +24,14 @@ from email.headerregistry import (
 from email.message import EmailMessage
 from email.utils import format_datetime
 from string import ascii_lowercase
+from typing import Any
 
 from gateway.request.mail_address import normal_address
 
-# A text to the end of its last word that is not ASCII, and what follows: if it fits on a line, and
-# has nothing in it that looks encoded.
+# A text to the end of its last word that is not ASCII or looks encoded, and what follows, if it fits
+# on a line.
 _ENCODED_PART = re.compile(
-    r"(?=.*[^\x00-\x7f])(.*?)(?: ((?!.*=\?)[\x21-\x7e][\x20-\x7e]{0,60}))?", re.DOTALL
+    r"(?=.*(?:[^\x00-\x7f]|=\?))(.*?)(?: ((?!.*=\?)[\x21-\x7e][\x20-\x7e]{0,60}))?", re.DOTALL
 )
 # 28 letters are 131 random bits.
 _ID_LETTERS = 28
@@ -52,6 +53,11 @@ class _Subject(UnstructuredHeader, BaseHeader):
     """
 
     max_count = 1
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        super().parse(value, kwds)
+        kwds["decoded"] = value  # what looks encoded was written so, by a person
 
     def fold(self, *, policy: policy.Policy) -> str:
         match = _ENCODED_PART.fullmatch(self)

@@ -232,6 +232,7 @@ def test_a_notification_for_the_outbox() -> None:
 @example(workorder="0 0000000¡¡¡¡¡¡¡¡¡¡¡¡ ¡", purpose="", footer="", who="")  # a blank at a fold
 @example(workorder="¡ )", purpose="", footer="", who="")  # and at the end of what is encoded
 @example(workorder="¡ =?utf-8?q?x?=", purpose="", footer="", who="")
+@example(workorder="=?utf-8?q?x?=", purpose="", footer="", who="")
 @example(workorder="¡ " + "a" * 128, purpose="", footer="", who="")
 def test_whatever_an_owner_wrote_becomes_a_mail(
     workorder: str, purpose: str, footer: str, who: str
