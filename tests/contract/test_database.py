@@ -7,6 +7,7 @@ import random
 import shutil
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib import import_module
@@ -329,6 +330,18 @@ async def test_a_bad_file_is_named(
             await database.migrate()
     finally:
         await database.close()
+        await _threads_of_the_driver_end()
+
+
+async def _threads_of_the_driver_end() -> None:
+    """aiosqlite stops a connection that could not be opened, and waits for nobody.
+
+    Its thread would report that to this test's loop, which may be closed by then, and the next
+    test would be blamed.
+    """
+    async with asyncio.timeout(5):
+        while any("_connection_worker_thread" in each.name for each in threading.enumerate()):
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(
