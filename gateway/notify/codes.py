@@ -60,6 +60,17 @@ class CodeMail:
                 body=letter.to_body(),
                 created_at=now,
                 expires_at=now + self._life,
-                topic=f"{link.id}:{hashlib.sha256(browser.encode()).hexdigest()}",
+                topic=_topic(link, browser),
             )
         )
+
+    async def withdraw(self, link: Link, browser: str) -> None:
+        """Take the code of this browser out of the outbox, if it has not left yet: it is dead.
+
+        Raises StoreUnavailable("database").
+        """
+        await self._outbox.forget(_topic(link, browser))
+
+
+def _topic(link: Link, browser: str) -> str:
+    return f"{link.id}:{hashlib.sha256(browser.encode()).hexdigest()}"

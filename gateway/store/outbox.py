@@ -145,6 +145,11 @@ class OutboxStore:
         async with self._database.transaction() as connection:
             return (await connection.execute(again)).rowcount == 1
 
+    async def forget(self, topic: str) -> None:
+        """Delete what waits on a topic: it is of no use any more."""
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(outbox).where(outbox.c.topic == topic))
+
     async def expire(self, now: float) -> dict[MailKind, int]:
         """Delete the mails that are past their time; how many there were of each kind."""
         if (await self.backlog()).mails == 0:

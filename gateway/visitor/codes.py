@@ -47,6 +47,9 @@ return right
 """)
 
 
+IS_ALIVE = Script("return redis.call('EXISTS', KEYS[1])")
+
+
 class Mac(Protocol):
     """A keyed hash of `parts` for `purpose`, which no other parts share."""
 
@@ -98,6 +101,14 @@ class Codes:
             REDEEM, [_key(link_id, browser)], [repr(self._now()), str(MAX_WRONG), *macs]
         )
         return right == 1
+
+    async def is_alive(self, link_id: str, browser: str) -> bool:
+        """Whether a code of this browser on this link could still be redeemed.
+
+        Raises StoreUnavailable("redis").
+        """
+        alive: int = await self._redis.run(IS_ALIVE, [_key(link_id, browser)], [])
+        return alive == 1
 
 
 def normal_code(text: str) -> str | None:

@@ -41,6 +41,10 @@ class CodeSender(Protocol):
         """
         ...
 
+    async def withdraw(self, link: Link, browser: str) -> None:
+        """Do not send the code of this browser any more, if it has not left yet."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Gates:
@@ -110,6 +114,8 @@ class Gates:
         # The list may have been narrowed after the mail was sent.
         if not right or not email_allowed(state.asked, link.allowed_emails):
             self._count(Gate.CODE, "failed")
+            if not await self.codes.is_alive(link.id, state.browser):
+                await self.sender.withdraw(link, state.browser)
             raise Refusal(Reason.CODE_WRONG)
         await self.throttle.give_back(Gate.CODE.value, link.id, subject)
         self._count(Gate.CODE, "passed")

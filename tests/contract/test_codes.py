@@ -87,7 +87,9 @@ async def test_wrong_tries(codes: Codes, wrong_tries: int, right: bool) -> None:
     code = await codes.issue(LINK, 1, "browser", EMAIL)
     for _ in range(wrong_tries):
         assert not await codes.redeem(LINK, 1, "browser", EMAIL, other_than(code))
+    assert await codes.is_alive(LINK, "browser") is right
     assert await codes.redeem(LINK, 1, "browser", EMAIL, code) is right
+    assert not await codes.is_alive(LINK, "browser")
 
 
 @pytest.mark.parametrize(

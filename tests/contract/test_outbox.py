@@ -156,6 +156,14 @@ async def test_a_mail_takes_the_place_of_an_older_one_on_its_topic(outbox: Outbo
     assert ids(await outbox.claim(NOW, 10, LEASE)) == expected
 
 
+async def test_what_waits_on_a_topic_can_be_forgotten(outbox: OutboxStore) -> None:
+    await outbox.put(mail(1, topic="this browser"))
+    await outbox.put(mail(2, topic="another browser"))
+    await outbox.put(mail(3))
+    await outbox.forget("this browser")
+    assert ids(await outbox.claim(NOW, 10, LEASE)) == ["<2@portal.example>", "<3@portal.example>"]
+
+
 def renamed(record: LinkRecord) -> LinkRecord:
     return replace(record, purpose="another")
 

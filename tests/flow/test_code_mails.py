@@ -148,3 +148,18 @@ def test_the_rank_test_sees_a_difference_of_a_tenth() -> None:
     others = [rng.gauss(11, 1) for _ in range(TRIES)]
     assert abs(rank_difference(some, others)) > 4
     assert abs(rank_difference(some[::2], some[1::2])) < 4
+
+
+async def test_a_code_that_was_guessed_to_death_leaves_no_mail_behind(tmp_path: Path) -> None:
+    nobody = f"smtp://127.0.0.1:{quiet_port()}"
+    async with running_portal(tmp_path, smtp_url=nobody, mail_from=SENDER) as portal:
+        link, visitor = await portal.link(**EMAIL), portal.visitor()
+        await visitor.post(gate(link, "email"), {"email": ANN})
+        waiting = []
+        for guess in range(5):
+            waiting.append((await portal.process.stores.outbox.backlog()).mails)
+            answer = await visitor.post(gate(link, "code"), {"code": f"{guess:06}"})
+            # One guess in two hundred thousand is right.
+            assert answer.reason == "code_wrong"
+        assert waiting == [1, 1, 1, 1, 1]
+        assert (await portal.process.stores.outbox.backlog()).mails == 0

@@ -18,7 +18,7 @@ from gateway.links.verdict import Reason
 from gateway.metrics import Metrics
 from gateway.store.redis import open_redis
 from gateway.store.throttle import Throttle
-from gateway.visitor.codes import Codes
+from gateway.visitor.codes import MAX_WRONG, Codes
 from gateway.visitor.gates import Gates, one_address
 from gateway.visitor.session import GateState
 from tests.redis_kinds import Clock
@@ -41,9 +41,13 @@ class Sender:
 
     works: bool = True
     sent: list[dict[str, object]] = field(default_factory=list)
+    withdrawn: list[tuple[str, str]] = field(default_factory=list)
 
     def can_send(self) -> bool:
         return self.works
+
+    async def withdraw(self, link: Link, browser: str) -> None:
+        self.withdrawn.append((link.id, browser))
 
     async def send(
         self, link: Link, code: str, *, to: str, browser: str, language: Language, withheld: bool
@@ -275,6 +279,24 @@ async def test_the_right_code_proves_the_address_and_nothing_else(
     await gates.ask_code(link, STATE, SUBJECT, ANN, language("en"))
     after = await gates.redeem(link, without_password, SUBJECT, sender.code)
     assert after.proven == Proven(False, ANN)
+
+
+@pytest.mark.parametrize(
+    ("wrong_tries", "withdrawn"),
+    [
+        pytest.param(MAX_WRONG - 1, 0, id="it can still be entered"),
+        pytest.param(MAX_WRONG, 1, id="it is dead"),
+    ],
+)
+async def test_a_code_that_was_guessed_to_death_is_not_sent_any_more(
+    gates: Gates, link: Link, sender: Sender, wrong_tries: int, withdrawn: int
+) -> None:
+    asked = await gates.ask_code(link, STATE, SUBJECT, ANN, language("en"))
+    wrong = "000000" if sender.code != "000000" else "111111"
+    for number in range(wrong_tries):
+        with pytest.raises(Refusal):
+            await gates.redeem(link, asked, f"192.0.2.{number}", wrong)
+    assert sender.withdrawn == [(link.id, STATE.browser)] * withdrawn
 
 
 async def test_wrong_codes_are_counted_until_none_may_be_tried(
