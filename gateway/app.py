@@ -22,6 +22,7 @@ from config.secret_keys import resolve_secret_keys
 from config.values import parse_trusted_proxies
 from gateway.branding.fetching import LogoFetcher
 from gateway.branding.shelf import LogoShelf
+from gateway.crypto.binding import BoundSealer
 from gateway.crypto.passwords import PasswordHasher
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.signing import Keyring
@@ -44,6 +45,7 @@ from gateway.notify.mail import Mailer
 from gateway.notify.notifications import NotificationMail
 from gateway.notify.webhook_sender import WebhookSender
 from gateway.pages import Pages
+from gateway.proxy.cookies import CookieRules, plain_name
 from gateway.proxy.upstream import AiohttpUpstream
 from gateway.refusals import Refusals
 from gateway.steps.backends import Backend, Backends
@@ -71,6 +73,8 @@ from gateway.store.redis import RedisClient, open_redis
 from gateway.store.throttle import Marks, Throttle
 from gateway.store.uses import UseStore
 from gateway.systemd import notify
+from gateway.visitor.backend_cookies import SEALED_AS as COOKIES_SEAL
+from gateway.visitor.backend_cookies import BackendCookies
 from gateway.visitor.codes import CODE_LIFE, Codes
 from gateway.visitor.gates import Gates
 from gateway.visitor.session import VisitorCookies
@@ -431,15 +435,32 @@ class _Visitors:
     async def _open_backends(self, stack: AsyncExitStack) -> Backends:
         settings = self._settings
 
-        def open_one(upstream: UpstreamSettings) -> Backend:
+        def open_one(table: str) -> Backend:
+            upstream = settings.all_upstreams()[table]
             client = AiohttpUpstream(upstream, settings.limits, self._metrics)
             stack.push_async_callback(client.close)
-            return Backend(client, upstream.route_table(), upstream.path, upstream.cookies)
+            rules = cookie_rules(table, upstream)
+            return Backend(client, upstream.route_table(), upstream.path, rules)
 
         return Backends(
-            open_one(settings.upstream),
-            {name: open_one(upstream) for name, upstream in settings.upstreams.items()},
+            open_one("upstream"),
+            {name: open_one(f"upstreams.{name}") for name in settings.upstreams},
         )
+
+    def _backend_cookies(self) -> dict[str, BackendCookies]:
+        settings = self._settings
+        readable = {
+            plain_name(name)
+            for table, upstream in settings.all_upstreams().items()
+            for name in cookie_rules(table, upstream).readable
+        }
+        sealer = BoundSealer(self._keyring.macs, COOKIES_SEAL)
+        return {
+            scheme: BackendCookies(
+                sealer, scheme, settings.limits.max_header_size, frozenset(readable)
+            )
+            for scheme in ("http", "https")
+        }
 
     def _handler(
         self, journal: JournalWriter, mail: CodeMail, backends: Backends, exchanges: Exchanges
@@ -475,10 +496,24 @@ class _Visitors:
                 gates, entrance, record, refusals, settings.limits.body_timeout
             ),
             record=record,
-            to_backend=ToBackend(record, events, exchanges, marks, keyring, settings.limits),
+            to_backend=ToBackend(
+                record,
+                events,
+                exchanges,
+                marks,
+                keyring,
+                self._backend_cookies(),
+                settings.limits,
+            ),
             refusals=refusals,
             metrics=metrics,
         )
+
+
+def cookie_rules(table: str, upstream: UpstreamSettings) -> CookieRules:
+    """What becomes of a backend's cookies. It is another backend when its table or URL is."""
+    readable = upstream.readable_cookies if upstream.cookies == "seal" else ()
+    return CookieRules(upstream.cookies, f"{table} {upstream.url}", frozenset(readable))
 
 
 async def _store_the_rest(journal: JournalWriter, drain: Drain) -> None:

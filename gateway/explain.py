@@ -230,6 +230,19 @@ def _sent(case: Case, target: Target) -> Iterator[Line]:
     headers = request_headers([], identity, told, identity.origin, case.landing.path_qs)
     for name, value in headers:
         yield "", f"{name}: {value.encode('latin-1').decode()}"
+    yield "cookies", _about_cookies(case.upstream)
+
+
+def _about_cookies(upstream: UpstreamSettings) -> str:
+    """What becomes of the cookies that the backend sets."""
+    match upstream.cookies:
+        case "pass":
+            return "pass: as the backend set them, on every link"
+        case "drop":
+            return "drop: none that the backend sets"
+    readable = ", ".join(upstream.readable_cookies)
+    copies = f"; scripts read {readable}" if readable else ""
+    return f"seal: those that this backend set in the same session{copies}"
 
 
 def _identity(case: Case) -> Identity:

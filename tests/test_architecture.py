@@ -68,6 +68,8 @@ PURE = [
         for name in (
             "headers",
             "cookies",
+            "set_cookie",
+            "cookie_date",
             "answers",
             "destinations",
             "caching",

@@ -2,6 +2,8 @@
 
 headers        what the backend receives: names that are dropped, identity that is set (pure)
 cookies        whose cookie is whose, in both directions (pure)
+set_cookie     what a backend's `Set-Cookie` says (pure)
+cookie_date    when a cookie expires (pure)
 body           the visitor's body, counted and timed as it is read
 upstream       the backend as an interface: send, read, release, abort; errors are translated here
 backend_socket the handshake of a WebSocket to the backend

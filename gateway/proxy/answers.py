@@ -5,7 +5,7 @@ Values are text with one character for each byte, as in `gateway.proxy.headers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.links.model import LinkType
 from gateway.proxy.caching import NO_STORE, made_private
-from gateway.proxy.cookies import CookieMode, answer_cookie
+from gateway.proxy.cookies import drop_cookies
 from gateway.proxy.destinations import Ways
 from gateway.proxy.framing import without_frame_ancestors
 from gateway.proxy.headers import (
@@ -59,7 +59,6 @@ _REWRITTEN = frozenset(
         "location",
         "pragma",
         "refresh",
-        "setcookie",
         "xcontenttypeoptions",
     }
 )
@@ -74,7 +73,7 @@ class AnswerPolicy:
 
     `upstream_origin` is `Upstream.headers.origin`; `landing` the target of the landing page;
     `opens` says whether this link may open a target; `set_cookies` are the gateway's own
-    `Set-Cookie` values; `cookies` is the upstream's setting.
+    `Set-Cookie` values; `keep_cookies` makes of the backend's those that the visitor gets.
     """
 
     own_origin: str
@@ -85,7 +84,7 @@ class AnswerPolicy:
     link_type: LinkType
     cacheable: bool
     set_cookies: tuple[str, ...] = ()
-    cookies: CookieMode = "seal"
+    keep_cookies: Callable[[Sequence[str]], Sequence[str]] = drop_cookies
 
     @property
     def may_be_kept(self) -> bool:
@@ -97,16 +96,20 @@ def response_headers(raw: RawHeaders, policy: AnswerPolicy, target: str) -> Head
     """The headers of the answer to the visitor; `target` is what the backend was asked for."""
     unwanted = connection_names(raw) - _KEPT_FROM_CONNECTION
     kept: Headers = []
+    cookies: list[str] = []
     for raw_name, raw_value in raw:
         name, text, fate = _known(raw_name)
         if fate is _Fate.DROP or name in unwanted:
             continue
         value: str | None = raw_value.decode("latin-1")
+        if fate is _Fate.COOKIE:
+            cookies.append(raw_value.decode("latin-1"))
+            continue
         if fate is _Fate.REWRITE:
             value = _rewritten(name, raw_value.decode("latin-1"), policy, target)
         if value is not None:
             kept.append((text, value))
-    kept += own_headers(policy)
+    kept += own_headers(policy, cookies)
     kept += _framing_headers(policy.link_type, policy.action)
     kept.append(("Cache-Control", _cache_control(raw, policy)))
     return kept
@@ -125,10 +128,23 @@ def says_done(status: int, raw: RawHeaders, policy: AnswerPolicy, target: str) -
     return len(locations) == 1 and ways.content_location(locations[0]) is not None
 
 
-def own_headers(policy: AnswerPolicy) -> Headers:
-    """What stands on every answer, a WebSocket's handshake too, with the gateway's cookies."""
+def own_headers(policy: AnswerPolicy, set_cookies: Sequence[str] = ()) -> Headers:
+    """What stands on every answer, a WebSocket's handshake too, with the cookies that it sets.
+
+    `set_cookies` are the backend's. The gateway's own stand before what is made of them: a session
+    that opens takes back the cookies of the one before it, and the backend may set them anew.
+    """
     cookies = [("Set-Cookie", cookie) for cookie in policy.set_cookies]
+    if set_cookies:
+        cookies += [("Set-Cookie", cookie) for cookie in policy.keep_cookies(set_cookies)]
     return [*_ON_EVERY_ANSWER, *cookies]
+
+
+def said_cookies(raw: RawHeaders) -> tuple[str, ...]:
+    """The values of an answer's `Set-Cookie`."""
+    return tuple(
+        value.decode("latin-1") for name, value in raw if _known(name).fate is _Fate.COOKIE
+    )
 
 
 class _Fate(Enum):
@@ -137,6 +153,7 @@ class _Fate(Enum):
     KEEP = 1
     DROP = 2
     REWRITE = 3
+    COOKIE = 4
 
 
 class _Known(NamedTuple):
@@ -157,6 +174,9 @@ def _known(raw_name: bytes) -> _Known:
         or name == "cachecontrol"
     ):
         fate = _Fate.DROP
+    elif name == "setcookie":
+        # In another spelling it is none for any browser.
+        fate = _Fate.COOKIE if raw_name.lower() == b"set-cookie" else _Fate.DROP
     else:
         fate = _Fate.REWRITE if name in _REWRITTEN else _Fate.KEEP
     return _Known(name, raw_name.decode("latin-1"), fate)
@@ -166,8 +186,6 @@ def _rewritten(name: str, value: str, policy: AnswerPolicy, target: str) -> str 
     """The value to send, or None to send no such header; for the names in `_REWRITTEN`."""
     ways = _ways(policy, target)
     match name:
-        case "setcookie":
-            return answer_cookie(value, policy.cookies)
         case "location":
             return ways.location(value)
         case "contentlocation":

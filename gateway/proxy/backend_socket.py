@@ -14,6 +14,7 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WS_KEY, RawResponseMessage, WebSocketReader, WebSocketWriter
 
 from gateway.proxy.answer_head import BadAnswer
+from gateway.proxy.answers import said_cookies
 from gateway.proxy.connection import READ_BUFFER, BackendConnection
 from gateway.proxy.headers import Headers
 
@@ -25,11 +26,15 @@ CLOSE_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class BackendSocket:
-    """An open WebSocket; `protocol` is the subprotocol that the backend chose."""
+    """An open WebSocket; `protocol` is the subprotocol that the backend chose.
+
+    `set_cookies` are the values of its handshake's `Set-Cookie`.
+    """
 
     messages: ClientWebSocketResponse[bool]
     protocol: str | None
     connection: BackendConnection
+    set_cookies: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Be done with it; what was written still leaves."""
@@ -94,7 +99,7 @@ class Handshake:
         )
         messages._parser = reader
         connection.protocol.set_parser(reader, queue)
-        return BackendSocket(messages, protocol, connection)
+        return BackendSocket(messages, protocol, connection, said_cookies(message.raw_headers))
 
     def _check(self, message: RawResponseMessage) -> str | None:
         headers = message.headers

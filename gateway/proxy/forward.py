@@ -12,6 +12,7 @@ from config.models import LimitSettings
 from gateway.errors import GatewayError
 from gateway.proxy.answers import AnswerPolicy, response_headers, says_done
 from gateway.proxy.body import VisitorBody, VisitorGone, visitor_body
+from gateway.proxy.cookies import NONE_RETURNED, Returned
 from gateway.proxy.headers import Headers, Identity, request_headers
 from gateway.proxy.response import BareResponse, reset_connection
 from gateway.proxy.upstream import Upstream, UpstreamAnswer
@@ -38,7 +39,7 @@ def _no_end(_: End) -> None:
 class Passage:
     """An admitted request, with all that its way to the backend needs.
 
-    `target` is the target as it was judged. `on_open` is given what ends the exchange, once,
+    `target` is the target as it was judged, `returned` the backend's own cookies. `on_open` is given what ends the exchange, once,
     before the backend gets a byte; `on_done` is called once the backend says that it has done what it
     was asked, before the visitor gets a byte of the answer; `on_traffic` is called for every message
     of a WebSocket.
@@ -50,6 +51,7 @@ class Passage:
     identity: Identity
     policy: AnswerPolicy
     limits: LimitSettings
+    returned: Returned = NONE_RETURNED
     websocket: bool = False
     on_open: Callable[[End], None] = field(default=_no_end)
     on_done: Callable[[], None] | None = None
@@ -96,6 +98,7 @@ def headers_for(request: web.BaseRequest, passage: Passage) -> Headers:
         passage.upstream.headers,
         policy.own_origin,
         policy.landing,
+        passage.returned,
     )
 
 

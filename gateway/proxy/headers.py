@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from gateway.errors import Refusal
 from gateway.links.model import LinkType
 from gateway.links.verdict import Reason
-from gateway.proxy.cookies import visitor_cookies
+from gateway.proxy.cookies import NONE_RETURNED, Returned, visitor_cookies
 from gateway.request.path import TOKEN_PREFIX
 from gateway.request.remembered import remembered
 
@@ -204,12 +204,13 @@ def request_headers(
     upstream: UpstreamHeaders,
     own_origin: str,
     landing: str,
+    returned: Returned = NONE_RETURNED,
 ) -> Headers:
     """The headers to send to the backend, less those that frame the body.
 
     `own_origin` is the origin that the visitor's request went to, `landing` the target of the
-    link's landing page. Raises Refusal (`bad_request`) if something that we have to say cannot
-    stand in a header.
+    link's landing page, `returned` the backend's own cookies. Raises Refusal
+    (`bad_request`) if something that we have to say cannot stand in a header.
     """
     unwanted = (connection_names(raw) - _KEPT_FROM_CONNECTION) | upstream.replaced
     sent: Headers = [("Host", identity.host if upstream.preserve_host else upstream.host)]
@@ -217,20 +218,31 @@ def request_headers(
         name = _known(raw_name)
         if name.fate is _Fate.DROP or name.plain in unwanted:
             continue
-        value = _rewritten(name.fate, raw_value.decode("latin-1"), upstream, own_origin, landing)
+        text = raw_value.decode("latin-1")
+        if name.fate is _Fate.COOKIE:
+            value = visitor_cookies(text, returned.names)
+        else:
+            value = _rewritten(name.fate, text, upstream, own_origin, landing)
         if value is not None:
             sent.append((name.text, value))
+    if returned.text and "cookie" not in unwanted:
+        sent = _with_cookies(sent, returned.text)
     sent += _identity_headers(identity)
     sent += [(name, _fill(text, identity)) for name, text in upstream.extra.items()]
     return sent
+
+
+def _with_cookies(sent: Headers, returned: str) -> Headers:
+    """`sent` with one `Cookie` (RFC 6265 section 5.4): many programs read only one of several."""
+    others = [(name, value) for name, value in sent if name.lower() != "cookie"]
+    visitors = [value for name, value in sent if name.lower() == "cookie"]
+    return [*others, ("Cookie", "; ".join([returned, *visitors]))]
 
 
 def _rewritten(
     fate: _Fate, value: str, upstream: UpstreamHeaders, own_origin: str, landing: str
 ) -> str | None:
     """The value to send, or None to send no such header."""
-    if fate is _Fate.COOKIE:
-        return visitor_cookies(value)
     if fate is _Fate.REFERER:
         return _referer(value, upstream, own_origin, landing)
     if fate is _Fate.ORIGIN and value.lower() == own_origin and not upstream.preserve_host:

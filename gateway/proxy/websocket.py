@@ -185,7 +185,7 @@ async def _accept(
             request.transport.abort()
 
     visitor.chosen = backend.protocol
-    visitor.headers.extend(own_headers(passage.policy))
+    visitor.headers.extend(own_headers(passage.policy, backend.set_cookies))
     visitor.headers["Cache-Control"] = NO_STORE
     await visitor.prepare(request)
     ending.relay = relay = _Relay(visitor, backend, cut_visitor, passage.on_traffic)

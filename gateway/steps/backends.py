@@ -11,7 +11,7 @@ from gateway.errors import Refusal
 from gateway.links.model import Link, quote_segment
 from gateway.links.routes import RouteTable
 from gateway.links.verdict import Reason
-from gateway.proxy.cookies import CookieMode
+from gateway.proxy.cookies import CookieRules
 from gateway.proxy.upstream import Upstream
 from gateway.request.path import Target, parse_path
 
@@ -46,7 +46,7 @@ class Backend:
     upstream: Upstream
     routes: RouteTable
     landing_template: str
-    cookies: CookieMode
+    cookies: CookieRules
 
     def landing(self, link: Link) -> Target:
         """The landing page of `link`."""

@@ -111,7 +111,7 @@ class Gatekeeping:
         link = visit.link
         assert link is not None
         visit.action = OPEN
-        cookies = tuple(visit.cookies.end_session(link))
+        cookies = tuple(visit.cookies.end_session(link, visit.sent_cookies))
         return self.refusals.left(
             Context(
                 visit.scope.is_navigation,

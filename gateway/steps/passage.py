@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from gateway.links.model import Link, Permission
 from gateway.links.rules import judge_route
 from gateway.links.verdict import Reason
 from gateway.proxy.answers import AnswerPolicy
+from gateway.proxy.cookies import drop_cookies, pass_cookies
 from gateway.proxy.forward import Passage, forward
 from gateway.proxy.headers import Identity
 from gateway.proxy.websocket import relay
@@ -27,6 +28,7 @@ from gateway.steps.record import Record
 from gateway.steps.resolve import seen_mark
 from gateway.steps.visit import Visit
 from gateway.store.throttle import Marks
+from gateway.visitor.backend_cookies import Asked, BackendCookies
 
 
 class ToBackend:
@@ -39,12 +41,14 @@ class ToBackend:
         exchanges: Exchanges,
         marks: Marks,
         keyring: Keyring,
+        cookies: Mapping[str, BackendCookies],
         limits: LimitSettings,
     ) -> None:
         self._record = record
         self._events = events
         self._exchanges = exchanges
         self._marks = marks
+        self._cookies = cookies
         self._limits = limits
         self._pseudonym = lru_cache(maxsize=8192)(
             lambda link_id, visitor: keyring.mac("visitor of a link", link_id, visitor).hex()[:32]
@@ -60,7 +64,7 @@ class ToBackend:
         assert visit.link is not None
         self._record.enter(visit, match.route.action, Reason.OK)
         watched = _Watched(self._exchanges, self._marks, visit)
-        passage = self._passage(visit, watched)
+        passage = self._passage(request, visit, watched)
         passage.on_done = self._events.on_done(visit)
         try:
             if passage.websocket:
@@ -69,7 +73,7 @@ class ToBackend:
         finally:
             watched.finish()
 
-    def _passage(self, visit: Visit, watched: _Watched) -> Passage:
+    def _passage(self, request: web.BaseRequest, visit: Visit, watched: _Watched) -> Passage:
         link, backend, match, target = visit.link, visit.backend, visit.match, visit.target
         assert link is not None
         assert backend is not None
@@ -101,13 +105,41 @@ class ToBackend:
                 link_type=link.link_type,
                 cacheable=match.route.cacheable,
                 set_cookies=tuple(visit.set_cookies),
-                cookies=backend.cookies,
+                keep_cookies=lambda said: self._keep_cookies(said, request, visit),
             ),
             limits=self._limits,
+            returned=self._cookies[scope.scheme].returned(
+                visit.sent_cookies, visit.session, backend.cookies, target.path
+            ),
             websocket=scope.is_upgrade,
             on_open=watched.begin,
             on_traffic=watched.saw_traffic,
         )
+
+    def _keep_cookies(
+        self, said: Sequence[str], request: web.BaseRequest, visit: Visit
+    ) -> Sequence[str]:
+        """What the visitor gets of the cookies that the backend sets."""
+        link, backend, session = visit.link, visit.backend, visit.session
+        assert link is not None
+        assert backend is not None
+        assert visit.target is not None
+        assert visit.lifetime is not None
+        rules = backend.cookies
+        if rules.mode == "pass":
+            return pass_cookies(said)
+        if rules.mode == "drop" or session is None:
+            return drop_cookies(said)
+        asked = Asked(
+            link=link,
+            session=session,
+            path=visit.target.path,
+            landing=backend.landing(link).path,
+            headers=request.headers.getall("Cookie", ()),
+            now=visit.scope.now,
+            ends_at=session.opened_at + visit.lifetime.life,
+        )
+        return self._cookies[visit.scope.scheme].kept(said, rules, asked)
 
 
 class _Watched:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,14 @@ from gateway.crypto.signing import Keyring, Signer
 from gateway.links.model import Link, LinkType
 from gateway.links.session import Lifetime, Proven, Session
 from gateway.request.remembered import remembered
+from gateway.visitor.cookie import HOST_PREFIX, drop_cookie, set_cookie
 
 MAX_SESSIONS = 20
 GATE_LIFE = 15 * 60
 VISITOR_LIFE = 400 * 24 * 3600
 _SESSION_NAME = re.compile(r"portal_([0-9a-f]{24})")
-_HOST_PREFIX = "__Host-"
+# What is dropped is named in an answer: nothing that could not be in a header.
+_SEALED_NAME = re.compile(r"portal_u_([0-9a-f]{24})_[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REMEMBERED = 8192
 # Characters of a `Cookie` header that is remembered: a browser sends the same one again and again.
 _SHORT = 1024
@@ -65,22 +67,9 @@ def _own_pairs(header: str) -> tuple[tuple[str, str], ...]:
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
         name = name.strip(" \t")
-        if equals and name.removeprefix(_HOST_PREFIX).startswith("portal_"):
+        if equals and name.removeprefix(HOST_PREFIX).startswith("portal_"):
             found.append((name, value.strip(" \t")))
     return tuple(found)
-
-
-def set_cookie(name: str, value: str, *, max_age: int, secure: bool, framed: bool) -> str:
-    """A `Set-Cookie` value. `framed` is for a public link, whose pages may stand in a frame."""
-    cookie = f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly"
-    if not secure:
-        return f"{cookie}; SameSite=Lax"
-    # A frame of another site gets a cookie only with all three (and then one jar per site).
-    return (
-        f"{cookie}; Secure; SameSite=None; Partitioned"
-        if framed
-        else f"{cookie}; Secure; SameSite=Lax"
-    )
 
 
 class VisitorCookies:
@@ -94,7 +83,7 @@ class VisitorCookies:
         self._visitor = keyring.signer("visitor")
         self._lifetimes = lifetimes
         self._secure = scheme == "https"
-        self._prefix = _HOST_PREFIX if self._secure else ""
+        self._prefix = HOST_PREFIX if self._secure else ""
         # Checking a signature costs more than all the rules: what was once found to be genuine
         # is remembered by its full text. Times and versions are judged anew on every request.
         self._genuine: OrderedDict[str, Session] = OrderedDict()
@@ -153,30 +142,33 @@ class VisitorCookies:
         left = max(1, int(session.opened_at + lifetime.life - session.seen_at))
         return self._set(f"portal_{link.id}", value, left, link)
 
-    def end_session(self, link: Link) -> list[str]:
-        """The `Set-Cookie`s that end this link's session and its gates in this browser."""
-        return [*self._drop(f"portal_{link.id}"), *self._drop(f"portal_g_{link.id}")]
+    def end_session(self, link: Link, cookies: Sequence[tuple[str, str]]) -> list[str]:
+        """The `Set-Cookie`s that end this link's session in this browser, its gates, and the
+        backend's cookies that were sealed for it."""
+        return [
+            *self._drop(f"portal_{link.id}"),
+            *self._drop(f"portal_g_{link.id}"),
+            *self._drop_sealed(cookies, lambda link_id: link_id == link.id),
+        ]
 
     def end_oldest(self, cookies: Sequence[tuple[str, str]], opening: str) -> list[str]:
         """The `Set-Cookie`s that leave room for a session on the link `opening`.
 
         A browser keeps some 180 cookies of a host and the header is bounded: at most
-        MAX_SESSIONS sessions, and what is no session goes first.
+        MAX_SESSIONS sessions, and what is no session goes first. With a session go the backend's
+        cookies that were sealed for it: those of an earlier session on this link, too.
         """
         names = {
             match[1]
             for name, _ in cookies
             if (match := _SESSION_NAME.fullmatch(name.removeprefix(self._prefix)))
         } - {opening}
-        if len(names) < MAX_SESSIONS:
-            return []
-        kept = [s.link_id for s in self.sessions(cookies) if s.link_id != opening]
-        kept = kept[: MAX_SESSIONS - 1]
-        return [
-            header
-            for link_id in sorted(names - set(kept))
-            for header in self._drop(f"portal_{link_id}")
-        ]
+        kept = names
+        if len(names) >= MAX_SESSIONS:
+            latest = [s.link_id for s in self.sessions(cookies) if s.link_id != opening]
+            kept = set(latest[: MAX_SESSIONS - 1])
+        ended = [line for each in sorted(names - kept) for line in self._drop(f"portal_{each}")]
+        return ended + self._drop_sealed(cookies, lambda link_id: link_id not in kept)
 
     # Gates
 
@@ -239,12 +231,18 @@ class VisitorCookies:
         )
 
     def _drop(self, name: str) -> list[str]:
-        """A partitioned cookie and a plain one are two cookies: over https, drop either."""
-        full = self._prefix + name
-        drops = [set_cookie(full, "", max_age=0, secure=self._secure, framed=False)]
-        if self._secure:
-            drops.append(set_cookie(full, "", max_age=0, secure=True, framed=True))
-        return drops
+        return drop_cookie(self._prefix + name, secure=self._secure)
+
+    def _drop_sealed(
+        self, cookies: Sequence[tuple[str, str]], is_over: Callable[[str], bool]
+    ) -> list[str]:
+        """Drop the backend's cookies that were sealed for links that `is_over` holds for."""
+        lines = []
+        for name, _ in cookies:
+            match = _SEALED_NAME.fullmatch(name.removeprefix(self._prefix))
+            if match and is_over(match[1]):
+                lines += drop_cookie(name, secure=self._secure)
+        return lines
 
 
 def _load(signer: Signer, value: str) -> Any | None:

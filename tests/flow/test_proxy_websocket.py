@@ -13,6 +13,7 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from gateway.proxy.backend_socket import MAX_MESSAGE
+from gateway.proxy.cookies import pass_cookies
 from tests.echo_backend import Conversation, EchoBackend, answer, simple
 from tests.flow.proxy_harness import HOST, Harness, head, until
 
@@ -29,6 +30,7 @@ class SocketBackend(EchoBackend):
         self.headers: list[list[tuple[str, str]]] = []
         self.closed: list[tuple[int | None, str]] = []
         self.autoping = True
+        self.set_cookies: tuple[str, ...] = ()
 
     async def run(self) -> SocketBackend:
         self._runner = web.ServerRunner(web.Server(self._handle))
@@ -47,6 +49,8 @@ class SocketBackend(EchoBackend):
         response = web.WebSocketResponse(
             protocols=self.protocols, autoping=self.autoping, max_msg_size=2 * MAX_MESSAGE
         )
+        for each in self.set_cookies:
+            response.headers.add("Set-Cookie", each)
         await response.prepare(request)
         await self.talk(response)
         return response
@@ -147,7 +151,8 @@ def _remember(backend: SocketBackend) -> Talk:
 async def test_the_handshake_says_who_asks_and_offers_no_extension(
     harness: Harness, backend: SocketBackend, client: aiohttp.ClientSession
 ) -> None:
-    harness.policy_changes = {"set_cookies": ("portal_v=1",)}
+    harness.policy_changes = {"set_cookies": ("portal_v=1",), "keep_cookies": pass_cookies}
+    backend.set_cookies = ("portal_x=1", "sid=1; Path=/")
     ws = await opened(harness, client, compress=15, headers={"X_Portal_Link": "forged"})
     names = [name.lower() for name, _ in backend.headers[0]]
     assert "sec-websocket-extensions" not in names
@@ -157,7 +162,7 @@ async def test_the_handshake_says_who_asks_and_offers_no_extension(
     headers = ws._response.headers
     assert "Sec-WebSocket-Extensions" not in headers
     assert "Server" not in headers
-    assert headers["Set-Cookie"] == "portal_v=1"
+    assert headers.getall("Set-Cookie") == ["portal_v=1", "sid=1; Path=/"]
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "private, no-store"
     await ws.close()

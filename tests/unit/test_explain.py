@@ -87,9 +87,25 @@ async def test_the_whole_text(tmp_path: Path) -> None:
         "            X-Forwarded-For: [address]\n"
         "            X-Forwarded-Proto: https\n"
         "            X-Forwarded-Host: portal.example\n"
-        "            X-Api-Key: [set]"
+        "            X-Api-Key: [set]\n"
+        "cookies     seal: those that this backend set in the same session"
     )
     assert list(tmp_path.iterdir()) == [], "without a link, no database is needed"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        pytest.param({"readable_cookies": ["csrftoken", "XSRF-TOKEN"]},
+                     "seal: those that this backend set in the same session; "
+                     "scripts read csrftoken, XSRF-TOKEN", id="readable"),
+        pytest.param({"cookies": "pass"}, "pass: as the backend set them, on every link", id="pass"),
+        pytest.param({"cookies": "drop"}, "drop: none that the backend sets", id="drop"),
+    ],
+)  # fmt: skip
+async def test_the_backend_s_cookies(tmp_path: Path, table: dict[str, Any], says: str) -> None:
+    found = settings(tmp_path, upstream={"url": "http://backend:8000", **table})
+    assert (await told(found, "GET", PORTAL))["cookies"] == says
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from gateway.links.model import LinkType
 from gateway.proxy.answers import AnswerPolicy, response_headers
+from gateway.proxy.cookies import drop_cookies, pass_cookies
 
 OWN = "https://portal.example.com"
 BACKEND = "http://backend:8000"
@@ -244,17 +246,39 @@ def test_a_secure_link_is_never_kept() -> None:
         "=portal_v=1", "%70ortal_v=1", "\tportal_v=1",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("mode", ["seal", "pass", "drop"])
-def test_the_backend_sets_no_cookie_of_the_gateway(cookie: str, mode: str) -> None:
-    policy = replace(PUBLIC, cookies=mode)  # type: ignore[arg-type]
+@pytest.mark.parametrize("keep", [pass_cookies, drop_cookies])
+def test_the_backend_sets_no_cookie_of_the_gateway(
+    cookie: str, keep: Callable[[Sequence[str]], list[str]]
+) -> None:
+    policy = replace(PUBLIC, keep_cookies=keep)
     assert received(("Set-Cookie", cookie), policy=policy) == NOT_KEPT
 
 
-@pytest.mark.parametrize(("mode", "passes"), [("pass", True), ("drop", False), ("seal", False)])
-def test_the_backend_s_own_cookies(mode: str, passes: bool) -> None:
-    policy = replace(PUBLIC, cookies=mode)  # type: ignore[arg-type]
-    cookies = [("Set-Cookie", "sid=1; Path=/a; HttpOnly"), ("Set-Cookie", "b=portal_v")]
-    assert received(*cookies, policy=policy) == [*(cookies if passes else []), *NOT_KEPT]
+COOKIES = [("Set-Cookie", "sid=1; Path=/a; HttpOnly"), ("Set-Cookie", "b=portal_v")]
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [pytest.param(pass_cookies, COOKIES, id="pass"), pytest.param(drop_cookies, [], id="drop")],
+)
+def test_the_backend_s_own_cookies(
+    keep: Callable[[Sequence[str]], list[str]], kept: list[tuple[str, str]]
+) -> None:
+    assert received(*COOKIES, policy=replace(PUBLIC, keep_cookies=keep)) == [*kept, *NOT_KEPT]
+
+
+def test_the_backend_s_cookies_stand_after_the_gateway_s() -> None:
+    policy = replace(PUBLIC, keep_cookies=pass_cookies, set_cookies=("sid=; Max-Age=0",))
+    assert received(*COOKIES, policy=policy) == [
+        ("Set-Cookie", "sid=; Max-Age=0"),
+        *COOKIES,
+        *NOT_KEPT,
+    ]
+
+
+def test_a_cookie_under_another_spelling_of_the_header_is_none() -> None:
+    policy = replace(PUBLIC, keep_cookies=pass_cookies)
+    assert received(("Set_Cookie", "a=1"), ("Set-Cookie.", "a=1"), policy=policy) == NOT_KEPT
 
 
 def test_a_download_is_never_sniffed() -> None:

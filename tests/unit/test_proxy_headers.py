@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import Refusal
 from gateway.links.model import LinkType
 from gateway.links.verdict import Reason
+from gateway.proxy.cookies import Returned
 from gateway.proxy.headers import (
     HOP_BY_HOP,
     Identity,
@@ -156,6 +157,35 @@ def test_bytes_that_are_no_text_pass() -> None:
 def test_the_gateway_s_cookies_stay_here(cookie: str, passed: str | None) -> None:
     expected = [] if passed is None else [("Cookie", passed)]
     assert sent([(b"Cookie", cookie.encode())]) == expected
+
+
+RETURNED = Returned("sid=a b; t=\xe9", frozenset({"sid", "csrftoken"}))
+
+
+@pytest.mark.parametrize(
+    ("cookies", "passed"),
+    [
+        pytest.param([], "sid=a b; t=\xe9", id="none of the visitor's"),
+        pytest.param(["a=1; b=2"], "sid=a b; t=\xe9; a=1; b=2", id="before the visitor's"),
+        pytest.param(["a=1", "portal_v=1", "b=2"], "sid=a b; t=\xe9; a=1; b=2", id="one header"),
+        pytest.param(["sid=evil; a=1"], "sid=a b; t=\xe9; a=1", id="its own name is the backend's"),
+        pytest.param(["csrftoken=x"], "sid=a b; t=\xe9", id="a copy for scripts"),
+        pytest.param(['"sid"=x; SID=x; s%69d=x; s.id=x; =sid=x; a="1,sid=x"'], "sid=a b; t=\xe9",
+                     id="as another program reads it"),
+        pytest.param(["sid; a=1"], "sid=a b; t=\xe9; a=1", id="without a value"),
+        pytest.param(["sidx=1; xsid=2"], "sid=a b; t=\xe9; sidx=1; xsid=2", id="names that are near"),
+    ],
+)  # fmt: skip
+def test_the_backend_s_own_cookies_go_back(cookies: list[str], passed: str) -> None:
+    raw = [(b"X", b"1"), *((b"Cookie", each.encode()) for each in cookies)]
+    headers = request_headers(raw, IDENTITY, UPSTREAM, OWN, LANDING, RETURNED)
+    assert [h for h in headers if h[0].lower() == "cookie"] == [("Cookie", passed)]
+
+
+def test_an_operator_s_cookie_stands_alone() -> None:
+    upstream = replace_extra(Cookie="account=service")
+    headers = request_headers([(b"Cookie", b"a=1")], IDENTITY, upstream, OWN, LANDING, RETURNED)
+    assert [h for h in headers if h[0] == "Cookie"] == [("Cookie", "account=service")]
 
 
 def test_several_cookie_headers() -> None:

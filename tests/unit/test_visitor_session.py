@@ -10,11 +10,11 @@ import pytest
 from gateway.crypto.signing import Keyring
 from gateway.links.model import Link, LinkType
 from gateway.links.session import Lifetime, Proven, Session
+from gateway.visitor.cookie import set_cookie
 from gateway.visitor.session import (
     GateState,
     VisitorCookies,
     read_cookies,
-    set_cookie,
 )
 
 NOW = 1_800_000_000.125
@@ -301,17 +301,31 @@ def test_what_is_no_session_goes_first() -> None:
     }
 
 
+def test_with_a_session_go_the_backend_s_cookies_that_were_sealed_for_it() -> None:
+    own, sessions = cookies("http"), _sessions(20)
+    sent = [pair(own.keep_session(each, _link(each.link_id))) for each in sessions]
+    sent += [(f"portal_u_{each.link_id}_sid", "x") for each in sessions]
+    orphan, earlier = f"portal_u_{'e' * 24}_sid!%2Fa", f"portal_u_{LINK.id}_sid"
+    sent += [(orphan, "x"), (earlier, "x"), (f"portal_u_{'e' * 24}_\udcff", "x")]
+    oldest = sessions[0].link_id
+    assert [pair(header)[0] for header in own.end_oldest(sent, LINK.id)] == [
+        f"portal_{oldest}", f"portal_u_{oldest}_sid", orphan, earlier
+    ]  # fmt: skip
+    ended = [pair(header)[0] for header in own.end_session(LINK, sent)]
+    assert ended == [f"portal_{LINK.id}", f"portal_g_{LINK.id}", earlier]
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_ending_drops_every_form_of_a_cookie(scheme: str) -> None:
     own, prefix = cookies(scheme), "__Host-" if scheme == "https" else ""
     gate = [f"{prefix}portal_g_{LINK.id}"]
     forms = 2 if scheme == "https" else 1
     assert [pair(h) for h in own.end_gate(LINK)] == [(name, "") for name in gate * forms]
-    assert [pair(h)[0] for h in own.end_session(LINK)] == [
+    assert [pair(h)[0] for h in own.end_session(LINK, [])] == [
         *[f"{prefix}portal_{LINK.id}"] * forms,
         *gate * forms,
     ]
-    for header in own.end_session(LINK):
+    for header in own.end_session(LINK, []):
         assert "Max-Age=0" in attributes(header)
         assert ("Secure" in attributes(header)) is (scheme == "https")
     partitioned = ["Partitioned" in attributes(header) for header in own.end_gate(LINK)]
