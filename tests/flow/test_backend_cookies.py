@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import WSMsgType
 
-from tests.echo_backend import Conversation, EchoBackend, simple
+from tests.accounts_backend import Accounts, accounts
 from tests.flow.doors import (
     ROUTES,
     Link,
     admitted,
     gate,
     path,
-    repeat_frames,
     session_name,
     socket,
 )
@@ -29,57 +26,6 @@ from tests.portal import Portal, Visitor, running_portal
 
 # One gateway for most of the module: every test makes links of its own.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass
-class Accounts:
-    """A backend that gives whoever has no session one, and tells them how often they came.
-
-    `more` are `Set-Cookie` values that the next answers have beside that.
-    """
-
-    name: str
-    backend: EchoBackend
-    visits: dict[str, int] = field(default_factory=dict)
-    tokens: dict[str, str] = field(default_factory=dict)
-    more: list[str] = field(default_factory=list)
-
-    async def behave(self, talk: Conversation) -> None:
-        await talk.read_body()
-        sent = [value.decode("latin-1") for value in talk.request.all(b"Cookie")]
-        assert len(sent) < 2
-        cookies = SimpleCookie(sent[0] if sent else "")
-        sid = cookies["sid"].value if "sid" in cookies else ""
-        line = talk.request.request_line
-        said = [f"Set-Cookie: {each}" for each in self.more]
-        if sid not in self.visits:
-            sid = f"{self.name}-{secrets.token_hex(8)}"
-            self.visits[sid], self.tokens[sid] = 0, secrets.token_hex(8)
-            said.append(f"Set-Cookie: sid={sid}; Path=/; HttpOnly; Domain=internal.example")
-            said.append(f"Set-Cookie: csrftoken={self.tokens[sid]}; Path=/")
-        self.visits[sid] += 1
-        if b"/live" in line:
-            await repeat_frames(talk)
-            return
-        if line.startswith(b"POST"):
-            told = [value.decode() for value in talk.request.all(b"X-CSRFToken")]
-            submitted = cookies["csrftoken"].value if "csrftoken" in cookies else ""
-            if told != [submitted] or told != [self.tokens[sid]]:
-                await talk.send(simple(b"csrf", *said, status="403 Forbidden"))
-                return
-        await talk.send(simple(f"{sid} {self.visits[sid]}".encode(), *said))
-
-    def cookie(self) -> str | None:
-        """The `Cookie` of the last request."""
-        value = self.backend.last.one(b"Cookie")
-        return None if value is None else value.decode("latin-1")
-
-
-async def accounts(name: str) -> Accounts:
-    backend = await EchoBackend().start()
-    made = Accounts(name, backend)
-    backend.behave = made.behave
-    return made
 
 
 @dataclass
