@@ -33,6 +33,7 @@ from pydantic import (
 )
 
 from config import values
+from gateway.links.body_rules import FieldValue
 from gateway.links.model import LinkType, Permission
 from gateway.links.routes import Route, RouteTable, default_routes
 from gateway.links.session import Lifetime
@@ -57,6 +58,22 @@ def _permission(value: object) -> Permission | None:
     raise ValueError(f"one of none, {', '.join(Permission)} is wanted")
 
 
+def _body_value(value: object) -> FieldValue:
+    """A value, or a list of them, as text: a JSON document may hold a number or a truth value."""
+    if isinstance(value, list | tuple):
+        return tuple(_one_text(each) for each in value)
+    return _one_text(value)
+
+
+def _one_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int):
+        return str(value)
+    raise ValueError("a text, a whole number, true, false, or a list of these is wanted")
+
+
+BodyValue = Annotated[FieldValue, PlainValidator(_body_value)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Origin = Annotated[str, AfterValidator(values.parse_origin)]
@@ -87,6 +104,10 @@ class RouteSettings(_Model):
     action: str
     cacheable: bool = False
     websocket: bool = False
+    form: dict[str, BodyValue] = Field(default_factory=dict)
+    # Not "json": pydantic's models have a method of that name.
+    members: dict[str, BodyValue] = Field(default_factory=dict, alias="json")
+    absent: tuple[str, ...] = ()
 
     def route(self) -> Route:
         """The row, compiled. Raises ValueError, which names the row by its path."""
@@ -97,6 +118,9 @@ class RouteSettings(_Model):
             self.action,
             cacheable=self.cacheable,
             websocket=self.websocket,
+            form=self.form,
+            json=self.members,
+            absent=self.absent,
         )
 
     @model_validator(mode="after")
@@ -159,7 +183,8 @@ class UpstreamSettings(_Model):
 class LimitSettings(_Model):
     """Bounds on one visitor. Sizes are bytes; `max_body` 0 is no limit.
 
-    `body_timeout` is the time without a single byte, not the time of a whole body.
+    `max_inspected_body` bounds what is kept of a body while it is judged. `body_timeout` is the time
+    without a single byte, not the time of a whole body.
     """
 
     header_timeout: Seconds = 10.0
@@ -167,6 +192,7 @@ class LimitSettings(_Model):
     upstream_connect_timeout: Seconds = 5.0
     upstream_read_timeout: Seconds = 60.0
     max_body: int = Field(default=0, ge=0)
+    max_inspected_body: Count = 1048576
     max_header_size: Count = 16384
     max_connections: Count = 10000
 

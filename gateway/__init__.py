@@ -7,8 +7,9 @@ A request's way, in order:
  3. `store.cache` the link that the token names, from memory, Redis or the database
  4. `visitor`     the session, or what has been proven at the gates so far
  5. `links`       the routes, and the rules: facts in, verdict out
- 6. `journal`     the decision is entered before anybody learns of it
- 7. `proxy`       the way to the backend and back; or
+ 6. `bodies`      where a row judges the body: what it says of the record
+ 7. `journal`     the decision is entered before anybody learns of it
+ 8. `proxy`       the way to the backend and back; or
     `refusals`    a page or JSON that says why not
 
 `handler` puts these in order, `steps` are its single steps; `worker` does what needs no visitor;

@@ -125,13 +125,19 @@ def explain(
     url: Annotated[str, typer.Argument(help="The address that a visitor asks for, or its path.")],
     workorder: Annotated[str, typer.Option(help="The link's work order.")],
     link: Annotated[str | None, typer.Option(help="The id of a link to judge by.")] = None,
+    data: Annotated[str | None, typer.Option(help="A body, for a row that judges it.")] = None,
+    content_type: Annotated[
+        str, typer.Option(help="What the body is.")
+    ] = "application/x-www-form-urlencoded",
     config: Config = None,
 ) -> None:
     """Tell what the gateway makes of a request: the tool to write routes with."""
     settings = _settings(config)
+    from gateway.explain import Body
     from gateway.explain import explain as explain_request
 
-    typer.echo(asyncio.run(explain_request(settings, method, url, workorder, link)))
+    body = None if data is None else Body(data, content_type)
+    typer.echo(asyncio.run(explain_request(settings, method, url, workorder, link, body)))
 
 
 @app.command()

@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from config.load import resolve_secret_keys
 from config.models import Settings, UpstreamSettings
+from gateway.bodies.judges import judge_for
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import hash_token
 from gateway.errors import GatewayError, Refusal
+from gateway.links.body_rules import BodyRules
 from gateway.links.model import Link, Permission
 from gateway.links.routes import Match
 from gateway.links.rules import judge_link, judge_route
@@ -40,6 +43,13 @@ class NoSuchLink(GatewayError):
     """There is no link with the id that was given."""
 
 
+class Body(NamedTuple):
+    """A request's body, and what its head says of it."""
+
+    data: str
+    content_type: str
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A request to explain, parsed, and the link that it is judged by.
@@ -54,6 +64,7 @@ class Case:
     host: str
     target: Target
     portal: PortalPath | None
+    body: Body | None = None
 
     @property
     def upstream(self) -> UpstreamSettings:
@@ -72,7 +83,12 @@ Line = tuple[str, str]
 
 
 async def explain(
-    settings: Settings, method: str, url: str, workorder: str, link_id: str | None = None
+    settings: Settings,
+    method: str,
+    url: str,
+    workorder: str,
+    link_id: str | None = None,
+    body: Body | None = None,
 ) -> str:
     """An aligned text of what becomes of `method` `url` on a link to `workorder`.
 
@@ -80,7 +96,7 @@ async def explain(
     the settings and the database raise.
     """
     link = await _stored_link(settings, link_id) if link_id else _sample_link(workorder)
-    lines = _lines(settings, method.upper(), url, replace(link, workorder=workorder), link)
+    lines = _lines(settings, method.upper(), url, replace(link, workorder=workorder), link, body)
     return "\n".join(f"{label:<12}{text}".rstrip() for label, text in lines)
 
 
@@ -97,7 +113,9 @@ def _sample_link(workorder: str) -> Link:
     return Link(_SAMPLE_ID, b"", workorder, permissions=frozenset(Permission))
 
 
-def _lines(settings: Settings, method: str, url: str, link: Link, stored: Link) -> Iterator[Line]:
+def _lines(
+    settings: Settings, method: str, url: str, link: Link, stored: Link, body: Body | None
+) -> Iterator[Line]:
     try:
         host, target = _parse(settings, url)
     except Refusal as refusal:
@@ -105,7 +123,7 @@ def _lines(settings: Settings, method: str, url: str, link: Link, stored: Link) 
         yield from _verdict(refusal.reason, refusal.detail)
         return
     is_stored = stored.id != _SAMPLE_ID
-    case = Case(settings, link, is_stored, method, host, target, portal_path(target))
+    case = Case(settings, link, is_stored, method, host, target, portal_path(target), body)
     yield "request", f"{method} {_shown(case)} on {case.scheme}://{host}"
     if is_stored:
         yield from _about_link(case, stored)
@@ -188,9 +206,28 @@ def _about_route(case: Case) -> Iterator[Line]:
         yield from _about_match(match, case.link)
     unlisted = replace(case.link, allowed_ips=())
     reason = judge_link(unlisted, time.time(), _ANY_ADDRESS) or judge_route(case.link, match)
-    yield from _verdict(reason or Reason.OK, "" if reason else "once there is a session")
-    if reason is None:
-        yield from _sent(case, target)
+    if reason is not None or match is None:
+        yield from _verdict(reason or Reason.NO_ROUTE, "")
+        return
+    try:
+        condition = _judged_body(case, match.route.body)
+    except Refusal as refusal:
+        yield from _verdict(refusal.reason, refusal.detail or "for what the body says")
+        return
+    yield from _verdict(Reason.OK, f"once there is a session{condition}")
+    yield from _sent(case, target)
+
+
+def _judged_body(case: Case, rules: BodyRules | None) -> str:
+    """What is left to say of the body, if anything. Raises Refusal, as the hot path does."""
+    if rules is None:
+        return ""
+    if case.body is None:
+        return ", for a body that fits" if rules.wants_body else ""
+    judge = judge_for(rules, case.link.workorder, [case.body.content_type])
+    judge.feed(case.body.data.encode("utf-8"))
+    judge.finish()
+    return ""
 
 
 def _backend_target(case: Case) -> Target:
@@ -213,8 +250,20 @@ def _about_match(match: Match, link: Link) -> Iterator[Line]:
     else:
         has_it = route.permission in link.permissions
         yield "permission", f"{route.permission.value}: the link {'has' if has_it else 'lacks'} it"
+    if route.body is not None:
+        yield from _about_body(route.body)
     for named in match.workorders:
         yield "work order", f"{named}: {'the' if named == link.workorder else 'not the'} link's own"
+
+
+def _about_body(rules: BodyRules) -> Iterator[Line]:
+    """What the row judges, a line for each field."""
+    lines = [f"form {name}: {wanted}" for name, wanted in rules.form]
+    lines += [f"json /{'/'.join(pointer)}: {wanted}" for pointer, wanted in rules.json]
+    absent = [*rules.absent, *(f"/{'/'.join(pointer)}" for pointer in rules.absent_members)]
+    lines += [f"absent {name}" for name in absent]
+    for number, line in enumerate(lines):
+        yield "" if number else "body", line
 
 
 def _verdict(reason: Reason, detail: str) -> Iterator[Line]:

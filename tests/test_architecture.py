@@ -17,6 +17,7 @@ FLOORS: list[list[str]] = [
         "gateway.links.verdict",
         "gateway.errors",
         "gateway.links",
+        "gateway.bodies",
         "gateway.request",
         "config.values",
         "config.models",
@@ -62,6 +63,7 @@ ROOMS = {
 ADMIN_MAY_USE = 1
 PURE = [
     *(ROOT / "gateway" / "links").glob("*.py"),
+    *(ROOT / "gateway" / "bodies").glob("*.py"),
     *(ROOT / "gateway" / "request").glob("*.py"),
     *(
         ROOT / "gateway" / "proxy" / f"{name}.py"

@@ -9,86 +9,41 @@ most specific row that fits decides; what no row fits does not pass. Patterns:
 `/issues/{workorder}.json`     a placeholder may have text before and after it in its segment
 `/show?id={workorder}`         exactly these parameters, each exactly once, ...
 `/show?id={workorder}&**`      ... or others, too
+
+What a row wants of the body (`gateway.links.body_rules`) is judged once the body arrives, by this row
+alone: no other is tried then.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import product
-from urllib.parse import unquote_to_bytes
 
-from gateway.errors import Refusal
+from gateway.links.body_rules import BodyRules, FieldValue, parse_body_rules
 from gateway.links.model import Permission
-from gateway.links.verdict import Reason
+from gateway.links.parameters import parse_query, same_parameter
+from gateway.links.slots import Kind, Slot, parse_slot
 
 ACTIONS = frozenset(
     {"view", "comment", "upload", "download", "history", "approve", "reject", "asset"}
 )
-WORKORDER = "workorder"
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _METHOD = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
-
-
-class _Kind(IntEnum):
-    """How much a segment's pattern says, from the least on."""
-
-    NAME = 1
-    WORKORDER = 2
-    LITERAL = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """One place of a pattern: a literal, or a placeholder with text around it."""
-
-    kind: _Kind
-    before: str
-    after: str = ""
-
-    def capture(self, value: str) -> str | None:
-        """What the placeholder stands for in `value`; for a literal the value; None: no fit."""
-        if self.kind is _Kind.LITERAL:
-            return value if value == self.before else None
-        if not (value.startswith(self.before) and value.endswith(self.after)):
-            return None
-        inner = value[len(self.before) : len(value) - len(self.after)]
-        return inner or None
-
-    @property
-    def weight(self) -> tuple[int, int]:
-        return self.kind, len(self.before) + len(self.after)
-
-
-def _parse_slot(text: str, where: str) -> _Slot:
-    placeholders = _PLACEHOLDER.findall(text)
-    if len(placeholders) > 1:
-        raise ValueError(f"{where}: a segment can hold one placeholder, not {len(placeholders)}")
-    if not placeholders:
-        if "{" in text or "}" in text or "*" in text:
-            raise ValueError(f"{where}: {text!r} is neither text, a {{name}} nor a final '**'")
-        return _Slot(_Kind.LITERAL, text)
-    before, _, after = text.partition(f"{{{placeholders[0]}}}")
-    if any(c in before + after for c in "{}*"):
-        raise ValueError(f"{where}: {text!r} has a stray brace or star")
-    kind = _Kind.WORKORDER if placeholders[0] == WORKORDER else _Kind.NAME
-    return _Slot(kind, before, after)
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
     """A pattern's query: the parameters that it names, and whether others may stand beside."""
 
-    slots: tuple[tuple[str, _Slot], ...]
+    slots: tuple[tuple[str, Slot], ...]
     others: bool
 
-    def capture(self, query: str | None) -> list[tuple[_Slot, str]] | None:
+    def capture(self, query: str | None) -> list[tuple[Slot, str]] | None:
         """What each placeholder stands for, or None if the query does not fit."""
         found: dict[str, str] = {}
         for name, value in parse_query(query):
-            wanted = next((n for n, _ in self.slots if _same_parameter(name, n)), None)
+            wanted = next((n for n, _ in self.slots if same_parameter(name, n)), None)
             if wanted is None:
                 if not self.others:
                     return None
@@ -107,39 +62,6 @@ class _Query:
         return captured
 
 
-def _same_parameter(sent: str, named: str) -> bool:
-    """Whether some backend reads the parameter `sent` as `named` (`ID`, `id[]`, `id.0`, ` id`)."""
-    plain = sent.strip().casefold()
-    base = re.split(r"[\[.\x00]", plain)[0]
-    return plain == named.casefold() or base == named.casefold()
-
-
-def parse_query(query: str | None) -> list[tuple[str, str]]:
-    """The parameters of a query as a form would send it, decoded.
-
-    Raises Refusal (`bad_request`) for what backends read differently: a `;` (a second separator
-    to some), bad escapes, bytes that are not UTF-8. Called only where a row names parameters.
-    """
-    if not query:
-        return []
-    if ";" in query or re.search(r"%(?![0-9A-Fa-f]{2})", query):
-        raise Refusal(Reason.BAD_REQUEST, "The query can be read in more than one way.")
-    pairs = []
-    for part in query.split("&"):
-        if not part:
-            continue
-        name, _, value = part.partition("=")
-        pairs.append((_decode(name), _decode(value)))
-    return pairs
-
-
-def _decode(text: str) -> str:
-    try:
-        return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refusal(Reason.BAD_REQUEST, "The query is not UTF-8.") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row of the table. `permission` None means that a session is enough."""
@@ -150,9 +72,10 @@ class Route:
     action: str
     cacheable: bool
     websocket: bool
-    slots: tuple[_Slot, ...]
+    slots: tuple[Slot, ...]
     has_rest: bool
     query: _Query | None
+    body: BodyRules | None = None
 
     @classmethod
     def parse(
@@ -164,6 +87,9 @@ class Route:
         *,
         cacheable: bool = False,
         websocket: bool = False,
+        form: Mapping[str, FieldValue] | None = None,
+        json: Mapping[str, FieldValue] | None = None,
+        absent: Iterable[str] = (),
     ) -> Route:
         """Compile a row. Raises ValueError, which says what is wrong with it."""
         verbs = frozenset(methods)
@@ -179,14 +105,12 @@ class Route:
         if "GET" in verbs:
             verbs |= {"HEAD"}
         slots, has_rest, query = _parse_pattern(path)
-        in_path = any(s.kind is _Kind.WORKORDER for s in slots)
-        in_query = query is not None and any(s.kind is _Kind.WORKORDER for _, s in query.slots)
-        if in_query and not in_path and not verbs <= {"GET", "HEAD"}:
-            raise ValueError(
-                f"{path}: a row that names the work order only in the query is for GET: the body "
-                "of another method could name a second one"
-            )
-        return cls(verbs, path, permission, action, cacheable, websocket, slots, has_rest, query)
+        body = parse_body_rules(form or {}, json or {}, tuple(absent), path)
+        in_path = any(s.kind is Kind.WORKORDER for s in slots)
+        _check_body(path, verbs, query, body, in_path=in_path)
+        return cls(
+            verbs, path, permission, action, cacheable, websocket, slots, has_rest, query, body
+        )
 
     @property
     def weight(self) -> tuple[object, ...]:
@@ -209,17 +133,34 @@ class Route:
             inner = slot.capture(segment)
             if inner is None:
                 return None
-            if slot.kind is _Kind.WORKORDER:
+            if slot.kind is Kind.WORKORDER:
                 workorders.append(inner)
         if self.query is not None:
             captured = self.query.capture(query)
             if captured is None:
                 return None
-            workorders += [inner for slot, inner in captured if slot.kind is _Kind.WORKORDER]
+            workorders += [inner for slot, inner in captured if slot.kind is Kind.WORKORDER]
         return Match(self, tuple(workorders))
 
+    def is_spoiled_by(self, query: str | None) -> bool:
+        """Whether the query has a name that is judged in the body, or may be nowhere.
 
-def _parse_pattern(pattern: str) -> tuple[tuple[_Slot, ...], bool, _Query | None]:
+        What the row's own pattern binds in the query is judged there. Raises Refusal
+        (`bad_request`).
+        """
+        if self.body is None or not query:
+            return False
+        bound = {name for name, _ in self.query.slots} if self.query else set()
+        names = [name for name in self.body.names if name not in bound]
+        return any(
+            same_parameter(sent, name)
+            for sent, _ in parse_query(query)
+            if sent not in bound
+            for name in names
+        )
+
+
+def _parse_pattern(pattern: str) -> tuple[tuple[Slot, ...], bool, _Query | None]:
     path, mark, query = pattern.partition("?")
     if not path.startswith("/"):
         raise ValueError(f"{pattern!r}: a pattern starts with '/'")
@@ -229,11 +170,11 @@ def _parse_pattern(pattern: str) -> tuple[tuple[_Slot, ...], bool, _Query | None
         parts.pop()
     if "" in parts[:-1] or (has_rest and "" in parts) or {".", ".."} & set(parts):
         raise ValueError(f"{pattern}: an empty segment or a dot segment never arrives")
-    slots = tuple(_parse_slot(part, pattern) for part in parts)
+    slots = tuple(parse_slot(part, pattern) for part in parts)
     if not mark:
         return slots, has_rest, None
     others = False
-    named: list[tuple[str, _Slot]] = []
+    named: list[tuple[str, Slot]] = []
     for part in query.split("&"):
         if part == "**":
             others = True
@@ -243,8 +184,30 @@ def _parse_pattern(pattern: str) -> tuple[tuple[_Slot, ...], bool, _Query | None
             raise ValueError(f"{pattern}: {part!r} is not 'name=value'")
         if name in dict(named):
             raise ValueError(f"{pattern}: {name!r} is named twice")
-        named.append((name, _parse_slot(value, pattern)))
+        named.append((name, parse_slot(value, pattern)))
     return slots, has_rest, _Query(tuple(named), others)
+
+
+def _check_body(
+    path: str,
+    verbs: frozenset[str],
+    query: _Query | None,
+    body: BodyRules | None,
+    *,
+    in_path: bool,
+) -> None:
+    """Raise ValueError where a body could name another record than the query, or is not to be."""
+    if body is not None and body.wants_body and "GET" in verbs:
+        raise ValueError(f"{path}: a request with GET has no body that form or json could judge")
+    if query is None or in_path or verbs <= {"GET", "HEAD"}:
+        return
+    for name, slot in query.slots:
+        if slot.kind is Kind.WORKORDER and not (body and body.judges_parameter(name)):
+            raise ValueError(
+                f"{path}: a row that names the work order only in the query is for GET: the body "
+                f"of another method could name a second one, unless form, json or absent say of "
+                f"{name!r} what may stand there"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +241,8 @@ class RouteTable:
         for route in self._candidates.get((method, length), ()):
             match = route.match(segments, query)
             if match is not None:
-                return match
+                # Another row, which would ask for less, is no way around what this one refuses.
+                return None if route.is_spoiled_by(query) else match
         return None
 
     def __len__(self) -> int:

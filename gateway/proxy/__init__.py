@@ -5,6 +5,7 @@ cookies        whose cookie is whose, in both directions (pure)
 set_cookie     what a backend's `Set-Cookie` says (pure)
 cookie_date    when a cookie expires (pure)
 body           the visitor's body, counted and timed as it is read
+judged_body    a body that its row judges, before it is sent and while it is
 upstream       the backend as an interface: send, read, release, abort; errors are translated here
 backend_socket the handshake of a WebSocket to the backend
 connection     one connection to a backend: aiohttp's, with a strict gate before its parser

@@ -14,6 +14,7 @@ from gateway.proxy.answers import AnswerPolicy, response_headers, says_done
 from gateway.proxy.body import VisitorBody, VisitorGone, visitor_body
 from gateway.proxy.cookies import NONE_RETURNED, Returned
 from gateway.proxy.headers import Headers, Identity, request_headers
+from gateway.proxy.judged_body import JudgedBody
 from gateway.proxy.response import BareResponse, reset_connection
 from gateway.proxy.upstream import Upstream, UpstreamAnswer
 from gateway.proxy.watch import Watch
@@ -39,7 +40,8 @@ def _no_end(_: End) -> None:
 class Passage:
     """An admitted request, with all that its way to the backend needs.
 
-    `target` is the target as it was judged, `returned` the backend's own cookies. `on_open` is given what ends the exchange, once,
+    `target` is the target as it was judged, `body` a body of which something was judged, `returned` the
+    backend's own cookies. `on_open` is given what ends the exchange, once,
     before the backend gets a byte; `on_done` is called once the backend says that it has done what it
     was asked, before the visitor gets a byte of the answer; `on_traffic` is called for every message
     of a WebSocket.
@@ -53,6 +55,7 @@ class Passage:
     limits: LimitSettings
     returned: Returned = NONE_RETURNED
     websocket: bool = False
+    body: JudgedBody | None = None
     on_open: Callable[[End], None] = field(default=_no_end)
     on_done: Callable[[], None] | None = None
     on_traffic: Callable[[], None] = field(default=_no_traffic)
@@ -65,7 +68,7 @@ async def forward(request: web.BaseRequest, passage: Passage) -> web.StreamRespo
     answer began; after that, whatever goes wrong cuts the visitor's connection, as it does when
     the visitor leaves: what is returned then was not sent whole.
     """
-    body = visitor_body(request, passage.limits)
+    body = passage.body or visitor_body(request, passage.limits)
     watch = Watch(request)
     passage.on_open(watch.end)
     try:
@@ -106,7 +109,7 @@ async def deliver(
     request: web.BaseRequest,
     passage: Passage,
     answer: UpstreamAnswer,
-    body: VisitorBody | None = None,
+    body: VisitorBody | JudgedBody | None = None,
 ) -> web.StreamResponse:
     """Send the backend's answer to the visitor, each part when it arrives."""
     try:

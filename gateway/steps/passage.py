@@ -15,9 +15,12 @@ from gateway.links.model import Link, Permission
 from gateway.links.rules import judge_route
 from gateway.links.verdict import Reason
 from gateway.proxy.answers import AnswerPolicy
+from gateway.proxy.body import VisitorGone, visitor_body
 from gateway.proxy.cookies import drop_cookies, pass_cookies
-from gateway.proxy.forward import Passage, forward
+from gateway.proxy.forward import Passage, forward, nobody_left
 from gateway.proxy.headers import Identity
+from gateway.proxy.judged_body import JudgedBody, judged_body
+from gateway.proxy.watch import Watch
 from gateway.proxy.websocket import relay
 from gateway.request.path import parse_target
 from gateway.steps.backends import Backend
@@ -62,14 +65,43 @@ class ToBackend:
         match = visit.match
         assert match is not None
         assert visit.link is not None
-        self._record.enter(visit, match.route.action, Reason.OK)
         watched = _Watched(self._exchanges, self._marks, visit)
+        try:
+            # Rules 6 and 7, for what it says.
+            body = await self._judge_body(request, visit, watched)
+        except VisitorGone:
+            self._record.enter(visit, visit.action, Reason.BAD_REQUEST)
+            return nobody_left(request)
+        self._record.enter(visit, match.route.action, Reason.OK)
         passage = self._passage(request, visit, watched)
+        passage.body = body
         passage.on_done = self._events.on_done(visit)
         try:
             if passage.websocket:
                 return await relay(request, passage)
             return await forward(request, passage)
+        finally:
+            watched.finish()
+
+    async def _judge_body(
+        self, request: web.BaseRequest, visit: Visit, watched: _Watched
+    ) -> JudgedBody | None:
+        """The body, if its row judges one and it fits. Raises Refusal and VisitorGone.
+
+        It may be long in coming, so the other rules are looked at meanwhile, as they are later.
+        """
+        link, match = visit.link, visit.match
+        assert link is not None
+        assert match is not None
+        if match.route.body is None:
+            return None
+        watch = Watch(request)
+        watched.begin(watch.end)
+        try:
+            with watch:
+                body = visitor_body(request, self._limits)
+                limit = self._limits.max_inspected_body
+                return await judged_body(request, body, match.route.body, link.workorder, limit)
         finally:
             watched.finish()
 

@@ -56,6 +56,7 @@ def test_defaults_are_those_of_the_interface() -> None:
         "upstream_connect_timeout": 5,
         "upstream_read_timeout": 60,
         "max_body": 0,
+        "max_inspected_body": 1048576,
         "max_header_size": 16384,
         "max_connections": 10000,
     }
@@ -219,6 +220,16 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         "client_cert_file",
     ),
     "route": (upstream(routes=[{**ROW, "path": "w"}]), "upstream.routes.0", "'w'"),
+    "route, a body's value": (
+        upstream(routes=[{**ROW, "methods": ["POST"], "form": {"id": 1.5}}]),
+        "upstream.routes.0.form.id",
+        "whole number",
+    ),
+    "route, a body's pointer": (
+        upstream(routes=[{**ROW, "methods": ["POST"], "json": {"id": "x"}}]),
+        "upstream.routes.0",
+        "no JSON pointer",
+    ),
     "route, action": (upstream(routes=[{**ROW, "action": "x"}]), "upstream.routes.0", "action 'x'"),
     "route, permission": (
         upstream(routes=[{**ROW, "permission": "can_fly"}]),
@@ -436,3 +447,10 @@ def test_every_permission_can_be_named_in_a_route() -> None:
         row = RouteSettings.model_validate({**ROW, "permission": permission.value})
         assert row.route().permission is permission
     assert RouteSettings.model_validate(ROW).route().permission is None
+
+
+def test_what_a_row_wants_of_a_body_is_written_as_in_json() -> None:
+    row = {**ROW, "methods": ["POST"], "form": {"a": 5}, "json": {"/b": [True, "x", 7]}}
+    body = RouteSettings.model_validate(row).route().body
+    assert body is not None
+    assert [str(wanted) for _, wanted in (*body.form, *body.json)] == ["5", "7 or true or x"]

@@ -12,7 +12,7 @@ import pytest
 from config.models import Settings
 from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import hash_token, new_id, new_token
-from gateway.explain import NoSuchLink, explain
+from gateway.explain import Body, NoSuchLink, explain
 from gateway.links.model import Branding, Link, LinkRecord, LinkType, Permission
 from gateway.store.database import Database
 from gateway.store.links import LinkStore
@@ -209,3 +209,44 @@ async def test_what_the_work_order_is_taken_for_is_said(tmp_path: Path) -> None:
 async def test_no_such_link(tmp_path: Path) -> None:
     with pytest.raises(NoSuchLink):
         await explain(settings(tmp_path), "GET", "/", "17", "0" * 23 + "1")
+
+
+JUDGED = {
+    "methods": ["POST"],
+    "path": "/update",
+    "permission": "none",
+    "action": "comment",
+    "form": {"id": "{workorder}", "action": ["leave", "none"]},
+    "json": {"/v/id": "{workorder}"},
+    "absent": ["_method", "/v/status"],
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        pytest.param(None, "ok: once there is a session, for a body that fits", id="none given"),
+        pytest.param(
+            Body("id=17&action=leave", "application/x-www-form-urlencoded"),
+            "ok: once there is a session",
+            id="it fits",
+        ),
+        pytest.param(
+            Body('{"v": {"id": 18}}', "application/json"),
+            "not_permitted: for what the body says",
+            id="another record",
+        ),
+        pytest.param(Body("", "text/plain"), "no_route: for what the body says", id="its type"),
+    ],
+)
+async def test_a_row_that_judges_the_body(tmp_path: Path, body: Body | None, verdict: str) -> None:
+    upstream = {"url": "http://backend:8000", "routes": [JUDGED]}
+    lines = await told(settings(tmp_path, upstream=upstream), "POST", "/update", body=body)
+    assert lines["body"].splitlines() == [
+        "form id: {workorder}",
+        "form action: leave or none",
+        "json /v/id: {workorder}",
+        "absent _method",
+        "absent /v/status",
+    ]
+    assert lines["verdict"] == verdict
