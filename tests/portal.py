@@ -201,7 +201,6 @@ async def running_portal(
             ClientSession(cookie_jar=DummyCookieJar(), auto_decompress=False) as http,
             running(made, part, printer=mails.append if prints_mails else None) as process,
         ):
-            assert process.admin_url is not None
             yield Portal(
                 process,
                 f"http://127.0.0.1:{port}",

@@ -92,7 +92,6 @@ async def demo(folder: Path) -> AsyncIterator[tuple[str, str, str, list[tuple[st
             }
         )
         async with running(settings, printer=_print_mail) as process:
-            assert process.admin_url is not None
             links = await _make_links(process.admin_url, key, f"{backend_url}/static/logo.png")
             yield settings.public_url, process.admin_url, key, links
     finally:

@@ -72,7 +72,6 @@ async def portal(trac: Trac, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         ClientSession(cookie_jar=DummyCookieJar()) as http,
         running(settings) as process,
     ):
-        assert process.admin_url is not None
         link = await _make_link(http, process.admin_url)
         yield TracPortal(origin, link, http)
 
