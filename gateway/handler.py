@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from aiohttp import web
@@ -27,6 +27,7 @@ from gateway.steps.own_paths import OwnPaths
 from gateway.steps.passage import ToBackend
 from gateway.steps.record import DENIED, Record
 from gateway.steps.resolve import Resolve
+from gateway.steps.unrouted import Unrouted
 from gateway.steps.visit import Visit
 from gateway.visitor.session import VisitorCookies, read_cookies
 
@@ -56,6 +57,7 @@ class Handler:
     to_backend: ToBackend
     refusals: Refusals
     metrics: Metrics
+    unrouted: Unrouted = field(default_factory=Unrouted)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever goes wrong has a reason, and an answer that says so."""
@@ -153,8 +155,10 @@ class Handler:
         return self.refusals.answer(refusal, _context(visit, refusal))
 
     def _tell_operator(self, visit: Visit, error: GatewayError) -> None:
-        """What a visitor cannot mend is a line in the program's log."""
+        """What a visitor cannot mend, and what a row may be missing for, is a line in the program's log."""
         if isinstance(error, Refusal):
+            if error.reason is Reason.NO_ROUTE and visit.link is not None:
+                self.unrouted.tell(visit)
             return
         if isinstance(error, StoreUnavailable):
             self.metrics.store_errors_total.labels(error.store).inc()

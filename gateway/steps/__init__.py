@@ -8,6 +8,7 @@ backends     which backend the link leads to, and where on it
 entrance     the rules, and the opening of a session
 gatekeeping  the gates' own paths
 record       the access log and the metrics
+unrouted     what no row named, told to whoever writes the rows
 exchanges    answers in flight, and how they end when a rule stops holding
 passage      the way to the backend
 """

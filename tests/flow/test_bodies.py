@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -183,6 +184,17 @@ async def test_what_does_not_fit_never_reaches_the_backend(
     assert json.loads(answer.body)["reason"] == answer.headers["x-portal-reason"] == reason
     assert portal.backend.requests == []
     assert await reasons(portal, link) == [("denied", reason)]
+
+
+async def test_the_operator_learns_of_what_no_row_named(
+    portal: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway.steps.unrouted")
+    visitor = await admitted(portal, await portal.link())
+    for _ in range(2):
+        assert (await visitor.get("/search?q=x")).reason == "no_route"
+    assert (await portal.visitor().get("/search")).reason == "session_required"
+    assert caplog.messages == ["no route: GET /search: no row names it"]
 
 
 async def test_the_portal_url_leads_to_a_judged_body_too(portal: Portal) -> None:
