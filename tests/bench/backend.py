@@ -2,7 +2,7 @@
 
 It is as fast as a backend in Python can be, so that what is measured is the proxy before it. GET
 is answered with 1 KiB, or below `/files/` with as many bytes as the last segment says; POST with
-how many bytes arrived and their SHA-256.
+how many bytes arrived and their SHA-256. `/comments` sets the cookies of a login.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ _PAGE_ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b'ETag: "a-page"\r\nVary: Accept-Encoding\r\n'
     b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: 1024\r\n\r\n" + _PAGE
+)
+
+
+_LOGIN_ANSWER = _PAGE_ANSWER.replace(
+    b"Content-Length",
+    b"Set-Cookie: sessionid=" + b"s" * 32 + b"; Path=/; HttpOnly\r\n"
+    b"Set-Cookie: csrftoken=" + b"c" * 64 + b"; Path=/\r\nContent-Length",
+    1,
 )
 
 
@@ -52,6 +60,8 @@ class Backend(asyncio.Protocol):
             self._received, self._digest = 0, hashlib.sha256()
         elif b"/files/" in head.partition(b"\r\n")[0]:
             self._send_file(int(head.split(b" ", 2)[1].rpartition(b"/")[2]))
+        elif b"/comments " in head.partition(b"\r\n")[0]:
+            self._transport.write(_LOGIN_ANSWER)
         else:
             self._transport.write(_PAGE_ANSWER)
         return rest

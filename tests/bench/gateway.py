@@ -84,9 +84,19 @@ def _make_link(port: int, key: str) -> str:
 
 def _open_session(port: int, path: str) -> str:
     """The `Cookie` of a visitor who has opened the link."""
+    return "; ".join(_cookies_set(port, path, {}))
+
+
+def logged_in(gateway: Gateway) -> str:
+    """The `Cookie` of a visitor whom the backend has logged in, too: with two sealed cookies."""
+    port, headers = gateway.server.port, {"Cookie": gateway.cookie}
+    return "; ".join([gateway.cookie, *_cookies_set(port, f"{PAGE}/comments", headers)])
+
+
+def _cookies_set(port: int, path: str, headers: dict[str, str]) -> list[str]:
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    client.request("GET", path)
+    client.request("GET", path, headers=headers)
     answer = client.getresponse()
     answer.read()
     client.close()
-    return "; ".join(line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or ())
+    return [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or ()]

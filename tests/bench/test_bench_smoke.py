@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.bench.__main__ import serving_all
 from tests.bench.bodies import transfer_both
+from tests.bench.gateway import logged_in
 from tests.bench.journal import microseconds_per_append
 from tests.bench.processes import choose_cores
 from tests.bench.report import BEGIN, DOCUMENT, END
@@ -21,6 +22,7 @@ def test_every_case_runs_and_bodies_arrive_whole(tmp_path: Path) -> None:
             assert case.run(gateway.server, 1, cores.load, refused=case.refused).rate > 0
         page = cases_of(gateway)[0]
         assert page.run(bare, 1, cores.load, refused=False).rate > 0
+        assert logged_in(gateway).count("portal_u_") == 2
         transfers = transfer_both(gateway, core=cores.load, size=SIZE)
     assert [each.bytes for each in transfers] == [SIZE, SIZE]
 
