@@ -10,7 +10,8 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from gateway.errors import StoreUnavailable
 from gateway.journal.segments import Batch, read_batch, remove_segments, set_aside
-from gateway.store.access_log import AccessLogStore, PositionMoved
+from gateway.store.absorbing import PositionMoved
+from gateway.store.access_log import AccessLogStore
 from gateway.store.entry import Position
 
 _P = ParamSpec("_P")

@@ -7,9 +7,11 @@ links       links, written and read by their owners and looked up by their token
             listing and domains for its single concerns
 resealing   rotation of the secret keys, for every column of sealed texts
 outbox      mails that are on their way
+inserts     an INSERT that leaves alone what is there, in both databases' words
 uses        the uses of a limited link, spent by one conditional write
 keys        the admin API's keys
-access_log  the access log and what is counted from it
+absorbing   what the journal holds, entered and counted
+access_log  the access log, read and deleted
 events      what somebody wants to be told of, until it is told
 deliveries  webhooks that have not arrived yet
 logos       the logos that links name, once they have been fetched

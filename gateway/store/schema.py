@@ -10,7 +10,7 @@ links              one row a link; `token_sealed` is ciphertext, `token_hash` fi
                    searched, so they are columns and rows of their own.
 link_namespaces    the company namespaces of a link, in the owner's order
 link_usage         the counters of a link; made with the link, so the row is always there. `uses`
-                   belongs to gateway.store.uses, the rest to gateway.store.access_log
+                   belongs to gateway.store.uses, the rest to gateway.store.absorbing
 link_uses          one row a spent use: which session spent it
 link_visitors      one row a distinct visitor of a link
 access_log         one row a decision; without a foreign key, for it outlives the link

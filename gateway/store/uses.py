@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.database import CommitUnknown, Database
+from gateway.store.inserts import insert_absent
 from gateway.store.schema import link_usage, link_uses, links, to_microseconds
 
 
@@ -53,7 +53,7 @@ class UseStore:
         async with self._database.transaction() as connection:
             if not await _hold(connection, link_id, access_version, now):
                 return SpendResult.CHANGED
-            entry = self._insert_once().values(
+            entry = insert_absent(connection, link_uses).values(
                 link_id=link_id, session_id=session_id, at=to_microseconds(now)
             )
             # Waits for another transaction that is entering the same session, if there is one.
@@ -63,11 +63,6 @@ class UseStore:
                 return SpendResult.SPENT
             await connection.rollback()
             return SpendResult.EXHAUSTED
-
-    def _insert_once(self) -> Insert:
-        if self._database.kind == "sqlite":
-            return sqlite.insert(link_uses).on_conflict_do_nothing()
-        return postgresql.insert(link_uses).on_conflict_do_nothing()
 
 
 async def _hold(connection: AsyncConnection, link_id: str, access_version: int, now: float) -> bool:

@@ -14,7 +14,8 @@ from gateway.crypto.sealing import Sealer
 from gateway.crypto.tokens import hash_token, new_token
 from gateway.links.model import EventKind, Link, LinkRecord, Usage
 from gateway.store import schema
-from gateway.store.access_log import MAX_VISITOR, AccessLogStore, PositionMoved, visitor_key
+from gateway.store.absorbing import MAX_VISITOR, PositionMoved, visitor_key
+from gateway.store.access_log import AccessLogStore
 from gateway.store.database import Database
 from gateway.store.entry import START, Entry, Event, Position
 from gateway.store.events import EventStore

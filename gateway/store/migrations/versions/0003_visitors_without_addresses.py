@@ -7,14 +7,14 @@ import hashlib
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    # As gateway.store.access_log.visitor_key does it for new ones. A step of the schema's history
+    # As gateway.store.absorbing.visitor_key does it for new ones. A step of the schema's history
     # stands for itself, so it is said again here.
     visitors = sa.table("link_visitors", sa.column("link_id"), sa.column("visitor"))
     connection = op.get_bind()
