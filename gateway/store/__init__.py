@@ -6,6 +6,7 @@ changes     the numbered feed of changes: every write of a link takes the next n
 links       links, written and read by their owners and looked up by their tokens, with rows,
             listing and domains for its single concerns
 resealing   rotation of the secret keys, for every column of sealed texts
+claims      rows that are due, for one worker alone, for a time
 outbox      mails that are on their way
 inserts     an INSERT that leaves alone what is there, in both databases' words
 uses        the uses of a limited link, spent by one conditional write

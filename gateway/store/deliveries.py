@@ -1,9 +1,8 @@
 """Webhooks that have not arrived yet: each is a row, with the id that every try of it carries.
 
 A row is written in the transaction that takes its event, and deleted once the receiver has said
-that it has it. Whoever sends claims rows for a time: a claim counts one try and puts the row off by
-the time that the claim holds, so a row whose sender died is simply due again. The number of the try
-and the round that it belongs to are the claim's proof: who was given up on settles nothing.
+that it has it. Whoever sends claims rows for a time (`gateway.store.claims`). To the claim's proof
+belongs the round as well: who was given up on settles nothing.
 
 A row that was tried for long enough, or whose receiver is gone, is dead: it is kept for its owner
 to see, and to have it sent again, which begins a new round with the same id.
@@ -30,9 +29,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.crypto.sealing import SealBroken, Sealer
+from gateway.crypto.sealing import Sealer
 from gateway.links.model import EventKind
-from gateway.store import resealing
+from gateway.store import claims, resealing
 from gateway.store.database import Database
 from gateway.store.schema import (
     link_namespaces,
@@ -141,22 +140,13 @@ class DeliveryStore:
         self, webhook: str, now: float, limit: int, lease: float
     ) -> list[ClaimedDelivery]:
         """Up to `limit` of a webhook's deliveries that are due, for `lease` seconds; oldest first."""
-        # Rows that another worker is claiming are passed over, not waited for; SQLite, which has
-        # one writer at a time, knows no such words.
         chosen = (
             select(webhook_deliveries)
             .where(_due(now), _COLUMNS.webhook == webhook)
             .order_by(_COLUMNS.next_try_at, _COLUMNS.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
         )
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(chosen)).all()
-            await connection.execute(
-                update(webhook_deliveries)
-                .where(_COLUMNS.id.in_([row.id for row in rows]))
-                .values(attempts=_COLUMNS.attempts + 1, next_try_at=to_microseconds(now + lease))
-            )
+        rows = await claims.claim(self._database, webhook_deliveries, chosen, now + lease)
         return [self._to_claimed(row) for row in rows]
 
     async def remove(self, claimed: ClaimedDelivery) -> bool:
@@ -273,14 +263,12 @@ class DeliveryStore:
 
     def _to_claimed(self, row: Row[Any]) -> ClaimedDelivery:
         return ClaimedDelivery(
-            row.id, row.webhook, row.attempts + 1, row.started_at, self._unsealed(row.sealed)
+            row.id,
+            row.webhook,
+            row.attempts + 1,
+            row.started_at,
+            self._sealer.unseal_or_none(row.sealed),
         )
-
-    def _unsealed(self, sealed: str) -> str | None:
-        try:
-            return self._sealer.unseal(sealed)
-        except SealBroken:
-            return None
 
 
 def _due(now: float) -> ColumnElement[bool]:

@@ -1,9 +1,8 @@
 """Mails that are on their way: each is a row before it is a message.
 
 A row is written in the transaction that gives rise to the mail, so there is never one without the
-other. Whoever sends claims rows for a time: a claim counts one try and puts the row off by the
-time that the claim holds, in one transaction. If the claimer dies the row is simply due again. The
-number of the try is the claim's proof: who was given up on can no longer settle the row.
+other. Whoever sends claims rows for a time (`gateway.store.claims`): who was given up on can no
+longer settle the row.
 
 A mail is sealed as a whole, recipient included, and its row goes with it: once it has left, or
 can no longer be of use, nothing of it is left here.
@@ -18,8 +17,8 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.crypto.sealing import SealBroken, Sealer
-from gateway.store import resealing
+from gateway.crypto.sealing import Sealer
+from gateway.store import claims, resealing
 from gateway.store.database import Database
 from gateway.store.schema import outbox, to_microseconds, to_seconds
 
@@ -112,23 +111,10 @@ class OutboxStore:
         """
         if not await self._is_any_due(now):
             return []
-        # Rows that another worker is claiming are passed over, not waited for; SQLite, which has
-        # one writer at a time, knows no such words.
         chosen = (
-            select(outbox)
-            .where(_due(now))
-            .order_by(outbox.c.expires_at, outbox.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+            select(outbox).where(_due(now)).order_by(outbox.c.expires_at, outbox.c.id).limit(limit)
         )
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(chosen)).all()
-            taken = update(outbox).where(outbox.c.id.in_([row.id for row in rows]))
-            await connection.execute(
-                taken.values(
-                    attempts=outbox.c.attempts + 1, next_try_at=to_microseconds(now + lease)
-                )
-            )
+        rows = await claims.claim(self._database, outbox, chosen, now + lease)
         return [self._to_claimed(row) for row in rows]
 
     async def remove(self, mail: ClaimedMail) -> bool:
@@ -201,16 +187,10 @@ class OutboxStore:
             kind=MailKind(row.kind),
             link_id=row.link_id,
             message_id=row.message_id,
-            body=self._unsealed(row.sealed),
+            body=self._sealer.unseal_or_none(row.sealed),
             created_at=to_seconds(row.created_at),
             expires_at=to_seconds(row.expires_at),
         )
-
-    def _unsealed(self, sealed: str) -> str | None:
-        try:
-            return self._sealer.unseal(sealed)
-        except SealBroken:
-            return None
 
 
 async def forget_codes(connection: AsyncConnection, link_id: str) -> None:

@@ -50,6 +50,7 @@ def test_what_is_no_seal_is_broken(text: str) -> None:
     sealer = Sealer([NEW, OLD])
     with pytest.raises(SealBroken):
         sealer.unseal(text)
+    assert sealer.unseal_or_none(text) is None
     with pytest.raises(SealBroken):
         sealer.rewrap(text)
     assert sealer.needs_rewrap(text)
