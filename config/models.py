@@ -144,6 +144,13 @@ class UpstreamSettings(_Model):
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
 
+    @field_validator("readable_cookies")
+    @classmethod
+    def _of_sealed(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if names and info.data.get("cookies", "seal") != "seal":
+            raise ValueError("only sealed cookies have copies: cookies is not 'seal'")
+        return names
+
     @field_validator("headers")
     @classmethod
     def _header_values(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:

@@ -20,6 +20,8 @@ from gateway.steps.entrance import Entrance
 from gateway.steps.form import read_fields
 from gateway.steps.record import Record
 from gateway.steps.visit import Visit
+from gateway.visitor.backend_cookies import sealed_name
+from gateway.visitor.cookie import HOST_PREFIX, drop_cookie
 from gateway.visitor.gates import Gates
 from gateway.visitor.session import GateState
 
@@ -111,7 +113,10 @@ class Gatekeeping:
         link = visit.link
         assert link is not None
         visit.action = OPEN
-        cookies = tuple(visit.cookies.end_session(link, visit.sent_cookies))
+        cookies = (
+            *visit.cookies.end_session(link, visit.sent_cookies),
+            *_readable_copies_ended(visit, link),
+        )
         return self.refusals.left(
             Context(
                 visit.scope.is_navigation,
@@ -131,6 +136,21 @@ class Gatekeeping:
             return redirect(location, visit.set_cookies)
         value = {"success": True, "location": location}
         return json_response(200, value, cookies=visit.set_cookies)
+
+
+def _readable_copies_ended(visit: Visit, link: Link) -> list[str]:
+    """The `Set-Cookie`s that end what scripts could read of the backend's cookies."""
+    backend = visit.backend
+    assert backend is not None
+    sealed = {name.removeprefix(HOST_PREFIX) for name, _ in visit.sent_cookies}
+    secure, paths = visit.scope.scheme == "https", ("/", backend.landing(link).path)
+    return [
+        line
+        for name in sorted(backend.cookies.readable)
+        if sealed_name(link.id, name) in sealed
+        for path in paths
+        for line in drop_cookie(name, secure=secure, path=path)
+    ]
 
 
 def _has_gate(link: Link, gate: str) -> bool:

@@ -43,7 +43,7 @@ async def site_before(
     folder: Path, acme: Accounts, globex: Accounts, **settings: Any
 ) -> AsyncIterator[Site]:
     """A gateway before the backends of two tenants."""
-    table = {"routes": ROUTES, "readable_cookies": ["csrftoken"], **settings.pop("table", {})}
+    table = {"routes": ROUTES, **settings.pop("table", {"readable_cookies": ["csrftoken"]})}
     async with running_portal(
         folder,
         backend=acme.backend,
@@ -219,8 +219,13 @@ async def test_leaving_takes_them_back(site: Site) -> None:
     await visitor.get(path(other), navigate=True)
     await page(visitor, "42")
     await page(visitor, "43")
-    await visitor.post(gate(link, "leave"), headers={"Origin": site.portal.origin})
+    left = await visitor.post(gate(link, "leave"), headers={"Origin": site.portal.origin})
     assert sealed(visitor, link) == {}
+    dropped = [line for line in left.headers.getall("Set-Cookie") if line.startswith("csrftoken")]
+    assert [line.split("; ")[:3] for line in dropped] == [
+        ["csrftoken=", "Path=/", "Max-Age=0"],
+        ["csrftoken=", "Path=/workorders/42", "Max-Age=0"],
+    ]
     assert set(sealed(visitor, other)) == {"sid", "csrftoken"}
 
 

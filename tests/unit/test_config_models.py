@@ -209,6 +209,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "path with a space": (upstream(path="/a b/{workorder}"), "upstream.path", "only"),
     "login": (upstream(login={"page": "/login"}), "upstream.login", "not supported"),
     "cookies": (upstream(cookies="keep"), "upstream.cookies", "'seal'"),
+    "readable cookie that is not sealed": (
+        upstream(cookies="pass", readable_cookies=["csrftoken"]),
+        "upstream.readable_cookies",
+        "cookies is not 'seal'",
+    ),
     "readable cookie": (
         upstream(readable_cookies=["a b"]),
         "upstream.readable_cookies.0",
