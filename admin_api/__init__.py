@@ -9,7 +9,10 @@ operations  the table of operations: path, verb, role, what is sent and what is 
 query       the query string, read into a model
 body        the body, read as strict JSON
 values      the values a request may hold, each checked once and spelled one way afterwards
+checks      those checks: a sentence that refuses, or the one spelling
 schemas     the documents that are sent and answered
+validation  a document against its schema, with every fault told
+preconditions  `If-Match`: a change made on a version that is no more
 changes     what a request makes of a link
 links       the operations on links
 keys        the operations on keys
@@ -19,4 +22,5 @@ answers     documents as responses
 public      what needs no key: health, metrics, the domain check
 openapi     the description of all of it, generated from `operations` and `schemas`
 page        the page at /docs
+parts       what all of it is built from; the composition root gives it
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +241,35 @@ def test_a_rising_import_is_a_fault(
     path = tmp_path / "new.py"
     path.write_text(source)
     assert faults_of(module, path) != []
+
+
+def unnamed_modules(package: Path) -> list[str]:
+    """The modules of a package that its docstring does not name."""
+    told = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    words = set(re.findall(r"\w+", told))
+    return [
+        path.stem
+        for path in sorted(package.glob("*.py"))
+        if path.stem not in words and not path.stem.startswith("__")
+    ]
+
+
+# The house's own docstring tells a request's way, and not what stands beside it.
+PACKAGES = [
+    path.parent
+    for top in ("gateway", "admin_api", "config")
+    for path in sorted((ROOT / top).rglob("__init__.py"))
+    if path.parent != ROOT / "gateway" and "migrations" not in path.parts
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_package_says_what_its_parts_are(package: Path) -> None:
+    assert unnamed_modules(package) == []
+
+
+def test_a_module_that_its_package_does_not_name_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text('"""old  what was there before."""')
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.py").touch()
+    assert unnamed_modules(tmp_path) == ["new"]
