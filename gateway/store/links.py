@@ -90,6 +90,7 @@ class LinkStore:
             after = self._edited(before, edit)
             await self._write(connection, before, after)
             await self._want_logo(connection, after.link)
+            await self._drop_logo(connection, before.link, after.link)
             if after.link.access_version != before.link.access_version:
                 await forget_codes(connection, id)
             change = _change(seq, before.link, after.link)
@@ -113,6 +114,7 @@ class LinkStore:
             if check is not None:
                 check(before)
             await connection.execute(delete(links).where(links.c.id == id))
+            await self._drop_logo(connection, before.link, None)
             # After the row of counters is gone: whoever counts visitors has locked that first.
             await connection.execute(delete(link_visitors).where(link_visitors.c.link_id == id))
             await forget_codes(connection, id)
@@ -230,6 +232,13 @@ class LinkStore:
     async def _want_logo(self, connection: AsyncConnection, link: Link) -> None:
         if link.branding.logo_url is not None:
             await logos.want(connection, link.branding.logo_url, self._now())
+
+    async def _drop_logo(
+        self, connection: AsyncConnection, before: Link, after: Link | None
+    ) -> None:
+        url = before.branding.logo_url
+        if url is not None and (after is None or after.branding.logo_url != url):
+            await logos.drop_unnamed(connection, url)
 
     def _check(self, record: LinkRecord) -> None:
         check_storable(record)

@@ -3,7 +3,7 @@
 A row is wanted in the transaction that writes the link. A worker claims rows that are due: a claim
 counts one try and puts the row off by the time that it holds, so a worker that dies leaves nothing
 behind but a later try. What was fetched is kept; what was given up is wanted anew when a link that
-names it is written again.
+names it is written again. A row goes with the last link that names its URL.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.database import Database
 from gateway.store.schema import links, logos, to_microseconds, to_seconds
+
+_NAMED = links.c.branding["logo_url"].as_string()
 
 
 class LogoState(StrEnum):
@@ -76,6 +78,16 @@ async def want(connection: AsyncConnection, url: str, now: float) -> None:
         .where(logos.c.url_hash == key, logos.c.state == LogoState.GIVEN_UP.value)
         .values(state=row["state"], attempts=0, wanted_at=at, next_try_at=at, problem=None)
     )
+
+
+async def drop_unnamed(connection: AsyncConnection, url: str) -> None:
+    """Delete a logo in the transaction that took its URL out of a link, if no other names it.
+
+    Whoever may write one link could otherwise fill the database by giving it one logo after the
+    other. Links are written one at a time (`take_number`), so none is just about to name it.
+    """
+    named = exists().where(url == _NAMED)
+    await connection.execute(delete(logos).where(logos.c.url_hash == url_hash(url), ~named))
 
 
 class LogoStore:
@@ -152,10 +164,9 @@ class LogoStore:
 
     async def forget_unused(self, wanted_before: float) -> int:
         """Delete the logos that no link names any more; how many they were."""
-        named = links.c.branding["logo_url"].as_string()
         unused = delete(logos).where(
             logos.c.wanted_at < to_microseconds(wanted_before),
-            logos.c.url.not_in(select(named).where(named.is_not(None))),
+            logos.c.url.not_in(select(_NAMED).where(_NAMED.is_not(None))),
         )
         async with self._database.transaction() as connection:
             return (await connection.execute(unused)).rowcount

@@ -14,7 +14,7 @@ from gateway.crypto.sealing import Sealer
 from gateway.links.model import Branding, LinkRecord
 from gateway.store.database import Database
 from gateway.store.links import LinkStore
-from gateway.store.logos import ClaimedLogo, LogoStore, Picture
+from gateway.store.logos import ClaimedLogo, LogoStore, Picture, want
 from gateway.store.schema import logos
 from tests.records import new_record
 
@@ -138,17 +138,43 @@ async def test_what_was_given_up_is_wanted_anew_with_the_next_write(
     assert await store.claim(NOW, 60) == ClaimedLogo(URL, 1)
 
 
+async def test_a_logo_goes_with_the_last_link_that_names_it(
+    database: Database, links: LinkStore, store: LogoStore
+) -> None:
+    first, second = await links.create(record()), await links.create(record())
+    await links.create(record(None))
+    await kept(links, store, URL, PICTURE, NOW)
+    for number in range(3):
+        await links.update(first.link.id, with_logo(f"{URL}?{number}"))
+    assert await states(database) == {URL: "kept", f"{URL}?2": "pending"}
+    await links.update(second.link.id, with_logo(None))
+    assert URL in await states(database), "a third link names it"
+    await links.delete(first.link.id)
+    assert await states(database) == {URL: "kept"}
+
+
+async def test_a_fetch_that_ends_after_its_link_leaves_nothing(
+    database: Database, links: LinkStore, store: LogoStore
+) -> None:
+    made = await links.create(record())
+    logo = await store.claim(NOW, 60)
+    assert logo is not None
+    await links.delete(made.link.id)
+    await store.keep(logo, PICTURE, NOW)
+    assert await states(database) == {}
+
+
 async def test_a_logo_that_no_link_names_is_forgotten(
     database: Database, links: LinkStore, store: LogoStore
 ) -> None:
-    named, unnamed = await links.create(record()), await links.create(record(f"{URL}?2"))
+    """As it was left by a version that did not delete it with its link."""
+    await links.create(record())
     await links.create(record(None))
-    await links.update(unnamed.link.id, with_logo(None))
+    async with database.transaction() as connection:
+        await want(connection, f"{URL}?2", NOW)
     assert await store.forget_unused(NOW) == 0, "too young"
     assert await store.forget_unused(NOW + 1) == 1
     assert await states(database) == {URL: "pending"}
-    await links.delete(named.link.id)
-    assert await store.forget_unused(NOW + 1) == 1
 
 
 async def kept(links: LinkStore, store: LogoStore, url: str, picture: Picture, at: float) -> None:
