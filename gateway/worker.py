@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.backoff import backoff
 from gateway.branding.fetching import LogoFetcher
 from gateway.errors import StoreUnavailable
 from gateway.journal.adoption import Adoption
@@ -103,8 +104,8 @@ class Worker:
 
 
 def retry_delay(failures: int) -> float:
-    # The exponent is bounded, too: after a weekend the power would be no float any more.
-    return min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(failures - 1, 10))
+    """Seconds until a job is tried again that has failed so often in a row."""
+    return backoff(failures, RETRY_FIRST, RETRY_MOST)
 
 
 def journal_jobs(

@@ -17,6 +17,7 @@ FLOORS: list[list[str]] = [
     [
         "gateway.links.verdict",
         "gateway.errors",
+        "gateway.backoff",
         "gateway.links",
         "gateway.bodies",
         "gateway.request",
@@ -81,6 +82,7 @@ PURE = [
         )
     ),
     ROOT / "gateway" / "errors.py",
+    ROOT / "gateway" / "backoff.py",
     ROOT / "gateway" / "languages" / "negotiation.py",
     ROOT / "gateway" / "outbound" / "addresses.py",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
+from gateway.backoff import backoff
 from gateway.branding.pictures import MAX_BYTES, NotALogo, content_type_of
 from gateway.errors import OutboundFailed, OutboundRefused
 from gateway.outbound import GuardedClient, Limits
@@ -49,8 +51,8 @@ class LogoFetcher:
             if logo.attempt >= MOST_TRIES:
                 await self._give_up(logo, str(error))
             else:
-                again = self._now() + FIRST_RETRY * 4.0 ** (logo.attempt - 1)
-                await self._store.retry(logo, again, str(error))
+                pause = backoff(logo.attempt, FIRST_RETRY, math.inf, growth=4.0)
+                await self._store.retry(logo, self._now() + pause, str(error))
         else:
             await self._store.keep(logo, picture, self._now())
 

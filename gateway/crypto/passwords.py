@@ -36,7 +36,7 @@ class _Hashes(Protocol):
     def identify(self, hash: str) -> bool: ...
 
 
-_argon2id: _Hashes = argon2.using(  # type: ignore[no-untyped-call]
+_argon2id: _Hashes = argon2.using(  # type: ignore[no-untyped-call] # as `_Hashes` says
     type="ID",
     memory_cost=_MEMORY_KIB,
     time_cost=_PASSES,

@@ -24,13 +24,13 @@ class Reason(StrEnum):
     OK = "ok"
     # Gates: the visitor can do something about these.
     PASSWORD_REQUIRED = "password_required"  # noqa: S105 - a reason, not a secret
-    PASSWORD_WRONG = "password_wrong"  # noqa: S105
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105 - a reason, not a secret
     EMAIL_REQUIRED = "email_required"
     CODE_REQUIRED = "code_required"
     CODE_WRONG = "code_wrong"
     CONFIRM_REQUIRED = "confirm_required"
     # Refusals.
-    UNKNOWN_TOKEN = "unknown_token"  # noqa: S105
+    UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, not a secret
     SESSION_REQUIRED = "session_required"
     INACTIVE = "inactive"
     EXPIRED = "expired"
@@ -54,7 +54,7 @@ class Reason(StrEnum):
 class Gate(StrEnum):
     """What a visitor can be asked for before a session opens, in the order of asking."""
 
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"  # noqa: S105 - a gate, not a secret
     EMAIL = "email"
     CODE = "code"
     CONFIRM = "confirm"

@@ -68,7 +68,7 @@ class VisitorProtocol(ServingProtocol):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=IDLE_TIMEOUT,
             logger=log,
-            access_log=None,  # type: ignore[arg-type]
+            access_log=None,  # type: ignore[arg-type] # it takes None, its types do not
             max_line_size=limit,
             max_field_size=limit,
             max_headers=MAX_FIELDS,
@@ -82,7 +82,7 @@ class VisitorProtocol(ServingProtocol):
         self._framing = RequestFraming(
             parser, self, max_head=limit, max_fields=MAX_FIELDS, max_queued=MAX_QUEUED
         )
-        self._parser = self._framing  # type: ignore[assignment]
+        self._parser = self._framing  # type: ignore[assignment] # it has what is called of a parser
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
@@ -131,7 +131,7 @@ class VisitorProtocol(ServingProtocol):
         super().data_received(data)
         self._time_head()
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp declares None
         """The client sends no more; True keeps our side open.
 
         A client may close its side after a whole request and wait for the answer (RFC 9112
@@ -266,6 +266,7 @@ class VisitorProtocol(ServingProtocol):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer, and decide whether the connection goes on; True ends it."""
         assert isinstance(request, VisitorRequest)
+        # A handler may return anything at run time, whatever its type says.
         if not isinstance(resp, web.StreamResponse):
             log.error("A request could not be served: the handler returned no response.")  # type: ignore[unreachable]
             resp = fault_response()

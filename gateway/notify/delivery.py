@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable
 
+from gateway.backoff import backoff
 from gateway.errors import MailRefused, MailUnavailable, StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.notify.letter import Letter
@@ -181,6 +182,5 @@ def pause(mail: ClaimedMail, chance: float) -> float:
     together do not come back together.
     """
     most = min(RETRY_MOST, (mail.expires_at - mail.created_at) / LIFE_SHARE)
-    # The exponent is bounded, too: after a day the power would be no float any more.
-    whole = min(most, RETRY_FIRST * 2.0 ** min(mail.attempt - 1, 10))
+    whole = backoff(mail.attempt, RETRY_FIRST, most)
     return whole * (1 + chance) / 2

@@ -238,7 +238,7 @@ def _server(target: RedisTarget) -> Any:
 
 
 def _sentinel(target: RedisTarget) -> tuple[Any, list[Any]]:
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py gives no types here
         list(target.nodes), sentinel_kwargs={**_patience(), "retry": _never()}
     )
     client = sentinel.master_for(
