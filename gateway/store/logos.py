@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import delete, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.database import Database
+from gateway.store.inserts import insert_absent
 from gateway.store.schema import links, logos, to_microseconds, to_seconds
 
 _NAMED = links.c.branding["logo_url"].as_string()
@@ -71,8 +71,7 @@ async def want(connection: AsyncConnection, url: str, now: float) -> None:
     key, at = url_hash(url), to_microseconds(now)
     row = {"url_hash": key, "url": url, "state": LogoState.PENDING.value, "attempts": 0,
            "wanted_at": at, "next_try_at": at}  # fmt: skip
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(logos).values(row).on_conflict_do_nothing())
+    await connection.execute(insert_absent(connection, logos).values(row))
     await connection.execute(
         update(logos)
         .where(logos.c.url_hash == key, logos.c.state == LogoState.GIVEN_UP.value)
